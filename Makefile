@@ -1,0 +1,65 @@
+# Each target is a call of tox, which is put into .venv if it isn't there.
+
+# sqlite or postgresql, for `make demo`.
+DB ?= sqlite
+# A clone of Django, PATH[@REV], to use instead of the release in base.toml.
+UPSTREAM ?=
+export UPSTREAM
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null \
+	&& echo "$$python" && break; done)
+
+# pyenv's shims answer for the versions that this names only.
+ifneq (,$(shell pyenv versions --bare 2>/dev/null | grep '^3\.12\.'))
+ifneq (,$(shell pyenv versions --bare 2>/dev/null | grep '^3\.13\.'))
+export PYENV_VERSION ?= 3.12:3.13
+endif
+endif
+
+TOX := .venv/bin/tox -q
+KIT_ENV = $(if $(filter postgresql,$(DB)),kit-postgresql,kit)
+
+.PHONY: help
+help:
+	@echo 'make demo [DB=postgresql]  the ticket on unpatched and on patched Django'
+	@echo 'make test                  all checks, as CI runs them'
+	@echo 'make lint                  ruff, mypy; black, isort, flake8 on the series'
+	@echo 'make checkout              make django-fork/django and django-fork/base'
+	@echo 'make export                write the commits of django-fork/django to patches/'
+	@echo 'make clean                 remove all that the other targets made'
+	@echo
+	@echo 'UPSTREAM=PATH[@REV] uses a clone of Django instead of the pinned release.'
+
+.venv/ready: requirements/tox.txt
+	@test -n '$(PYTHON)' || { echo 'No Python 3.12 or newer was found: set PYTHON.' >&2; exit 1; }
+	@echo 'Putting tox into .venv.'
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/tox.txt
+	@touch $@
+
+.PHONY: demo
+demo: .venv/ready
+	@$(TOX) -e $(KIT_ENV) -- demo --database=$(DB)
+
+.PHONY: test
+test: .venv/ready
+	@.venv/bin/tox
+
+.PHONY: lint
+lint: .venv/ready
+	@$(TOX) -e lint
+
+.PHONY: checkout
+checkout: .venv/ready
+	@$(TOX) -e kit -- checkout
+
+.PHONY: export
+export: .venv/ready
+	@$(TOX) -e kit -- export
+
+.PHONY: clean
+clean: .venv/ready
+	@$(TOX) -e kit -- clean
+	@rm -rf .tox .venv .mypy_cache .pytest_cache .ruff_cache django-fork/.cache

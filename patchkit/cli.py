@@ -1,0 +1,154 @@
+"""The command line: python -m patchkit, which the Makefile calls through tox."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from patchkit import KitError, checkout, lint, say, series, suite
+from patchkit.checkout import Fork
+
+
+def _checkout(fork: Fork, args: argparse.Namespace) -> bool:
+    if not checkout.make(fork, args.upstream):
+        say("django-fork/django is up to date.")
+    return True
+
+
+def _export(fork: Fork, args: argparse.Namespace) -> bool:
+    for line in series.export(fork) or ["patches/ is up to date."]:
+        say(line)
+    return True
+
+
+def _clean(fork: Fork, args: argparse.Namespace) -> bool:
+    checkout.remove(fork)
+    return True
+
+
+def _lint(fork: Fork, args: argparse.Namespace) -> bool:
+    checkout.make(fork, args.upstream)
+    return lint.lint(fork)
+
+
+def _runtests(fork: Fork, args: argparse.Namespace) -> bool:
+    checkout.make(fork, args.upstream)
+    scopes = [args.scope] if args.scope else suite.SCOPES
+    return suite.run(
+        fork,
+        tree=args.tree,
+        database=args.database,
+        scopes=scopes,
+        arguments=args.arguments,
+    )
+
+
+def _demo(fork: Fork, args: argparse.Namespace) -> bool:
+    from patchkit.demo import demo
+
+    checkout.make(fork, args.upstream)
+    return demo(fork, args.database, markdown=args.markdown)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    main = argparse.ArgumentParser(
+        prog="python -m patchkit", description="The commands behind the Makefile."
+    )
+    commands = main.add_subparsers(required=True, metavar="command")
+
+    upstream = argparse.ArgumentParser(add_help=False)
+    upstream.add_argument(
+        "--upstream",
+        metavar="PATH[@REV]",
+        default=os.environ.get("UPSTREAM") or None,
+        help="a clone of Django to use instead of the release in base.toml; nothing "
+        "in it is changed (default: $UPSTREAM)",
+    )
+    database = argparse.ArgumentParser(add_help=False)
+    database.add_argument(
+        "--database",
+        choices=suite.DATABASES,
+        default="sqlite",
+        help="PostgreSQL is started for the run, unless libpq's variables (PGHOST "
+        "...) say where one is (default: sqlite)",
+    )
+
+    command = commands.add_parser(
+        "checkout",
+        parents=[upstream],
+        help="make django-fork/django (patched) and django-fork/base (not patched)",
+    )
+    command.set_defaults(run=_checkout)
+
+    command = commands.add_parser(
+        "export", help="write the commits in django-fork/django to patches/"
+    )
+    command.set_defaults(run=_export)
+
+    command = commands.add_parser(
+        "clean", help="remove both trees, unless there is work that patches/ lacks"
+    )
+    command.set_defaults(run=_clean)
+
+    command = commands.add_parser(
+        "lint",
+        parents=[upstream],
+        help="run black, isort and flake8 on the files that the series changes",
+    )
+    command.set_defaults(run=_lint)
+
+    command = commands.add_parser(
+        "runtests",
+        parents=[upstream, database],
+        help="run Django's runtests.py in a tree",
+        epilog="Other arguments are labels and options for runtests.py; the default "
+        "labels are those of the tests that the series touches and our own.",
+    )
+    command.add_argument(
+        "--tree",
+        choices=("base", "django"),
+        default="django",
+        help="base: without the series (default: django)",
+    )
+    command.add_argument(
+        "--scope",
+        choices=suite.SCOPES,
+        help="the DATABASE_CONNECTION_SCOPE (default: one run with each)",
+    )
+    command.set_defaults(run=_runtests)
+
+    command = commands.add_parser(
+        "demo",
+        parents=[upstream, database],
+        help="run the ticket on both trees and show what happens in a table",
+    )
+    command.add_argument(
+        "--markdown", action="store_true", help="print the table as Markdown"
+    )
+    command.set_defaults(run=_demo)
+    return main
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: the words after the program's name; sys.argv's by default.
+
+    Returns:
+        The exit status: 0 if all went well.
+    """
+    main_parser = parser()
+    args, rest = main_parser.parse_known_args(argv)
+    if rest and args.run is not _runtests:
+        main_parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    args.arguments = [argument for argument in rest if argument != "--"]
+    try:
+        return 0 if args.run(Fork(), args) else 1
+    except KitError as e:
+        print(f"Error: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130

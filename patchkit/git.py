@@ -1,0 +1,91 @@
+"""git, the same on every machine: without the user's configuration."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from patchkit import KitError
+
+# The author that every patch carries and, so that the ids of commits don't
+# depend on who makes the checkout, the committer as well.
+ROLE = "ticket-31997"
+ROLE_EMAIL = "ticket-31997@example.com"
+
+# Configuration and attributes of the user or of the machine can change what
+# ends up in a commit (line endings, signatures, ignored files) or in a patch.
+_CONFIG = {
+    "core.autocrlf": "false",
+    "core.attributesFile": os.devnull,
+    "core.excludesFile": os.devnull,
+    "core.hooksPath": os.devnull,
+    "init.defaultBranch": "upstream",
+    "advice.detachedHead": "false",
+    "gc.auto": "0",
+}
+
+
+class GitError(KitError):
+    """A git command failed.
+
+    Attributes:
+        stderr: what git wrote to its standard error.
+    """
+
+    def __init__(self, arguments: Sequence[str], stderr: str) -> None:
+        super().__init__(f"git {' '.join(arguments)} failed:\n{stderr.strip()}")
+        self.stderr = stderr
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which git behaves alike everywhere.
+
+    Returns:
+        A copy of the process's environment without git's own variables (a
+        hook sets GIT_DIR, for one) and without any configuration but ours.
+    """
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    env |= {
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_COUNT": str(len(_CONFIG)),
+        "GIT_AUTHOR_NAME": ROLE,
+        "GIT_AUTHOR_EMAIL": ROLE_EMAIL,
+        "GIT_COMMITTER_NAME": ROLE,
+        "GIT_COMMITTER_EMAIL": ROLE_EMAIL,
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+    }
+    for number, (key, value) in enumerate(_CONFIG.items()):
+        env[f"GIT_CONFIG_KEY_{number}"] = key
+        env[f"GIT_CONFIG_VALUE_{number}"] = value
+    return env
+
+
+def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """Run a git command.
+
+    Args:
+        cwd: the directory to run it in.
+        arguments: the command's words, without "git".
+        env: variables on top of environment().
+
+    Returns:
+        What it wrote to standard output, without the last newline.
+
+    Raises:
+        GitError: the command exited with a status other than 0.
+    """
+    result = subprocess.run(
+        ["git", *arguments],
+        cwd=cwd,
+        env=environment() | dict(env or {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+    )
+    if result.returncode:
+        raise GitError(arguments, result.stderr or result.stdout)
+    return result.stdout.rstrip("\n")

@@ -1,0 +1,67 @@
+"""The demo: what it calls a success."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from patchkit import demo
+
+PASSES = {"result": "ok", "passed": True, "connections": 1, "backends_left": None}
+FAILS = {
+    "result": "database is locked",
+    "passed": False,
+    "connections": 2,
+    "backends_left": None,
+}
+
+
+def outcome(shape: str, deeds: dict[str, Any]) -> dict[str, Any]:
+    rows = {"questions": 10, "choices": 90, "seconds": 0.5}
+    return {"shape": shape, **rows, **deeds}
+
+
+def outcomes() -> dict[demo.Run, list[dict[str, Any]]]:
+    unpatched = [outcome("async_atomic_gather", PASSES), outcome("inserts", FAILS)]
+    patched = [outcome("async_atomic_gather", PASSES), outcome("inserts", PASSES)]
+    return {
+        demo.BASE: unpatched,
+        demo.CONTEXT: [dict(each) for each in unpatched],
+        demo.THREAD: patched,
+    }
+
+
+def test_the_ticket_and_its_solution() -> None:
+    assert demo.judge(outcomes()) == []
+
+
+@pytest.mark.parametrize(
+    ("run", "change", "problem"),
+    [
+        (demo.BASE, PASSES, "inserts doesn't show the regression on the base."),
+        (demo.CONTEXT, {"connections": 3}, "inserts is not the same on the base"),
+        (demo.THREAD, FAILS, 'inserts fails in "thread": database is locked.'),
+    ],
+)
+def test_anything_else(run: demo.Run, change: dict[str, Any], problem: str) -> None:
+    given = outcomes()
+    given[run][1].update(change)
+    assert any(line.startswith(problem) for line in demo.judge(given))
+
+
+@pytest.mark.parametrize("left", [None, 0])
+def test_the_table_has_a_row_for_each_run_of_each_shape(left: int | None) -> None:
+    given = outcomes()
+    for each in given.values():
+        for one in each:
+            one["backends_left"] = left
+    titles = {"async_atomic_gather": "the demo", "inserts": "inserts"}
+    table = demo.table(given, titles)
+    assert table.row_count == 6
+    console = Console(file=io.StringIO(), width=demo.WIDTH)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert ("backends left" in text) is (left is not None)
+    assert text.count("database is locked") == 2

@@ -1,0 +1,149 @@
+"""The series: exporting is the inverse of making the checkout."""
+
+from pathlib import Path
+
+import pytest
+
+from patchkit import ROOT, KitError, base, checkout
+from patchkit.checkout import Fork
+from patchkit.git import git
+from patchkit.series import export, labels
+from patchkit.tests.conftest import commit, snapshot
+
+
+def test_an_untouched_checkout_changes_no_byte(series: Fork) -> None:
+    before = snapshot(series.patches_dir)
+    assert len(before) == 2
+    checkout.remove(series)
+    checkout.make(series)
+    assert export(series) == []
+    assert snapshot(series.patches_dir) == before
+
+
+def test_the_repositorys_own_series_makes_the_round_trip(tmp_path: Path) -> None:
+    ours = Fork(ROOT)
+    fork = Fork(tmp_path / "repository")
+    fork.fork.mkdir(parents=True)
+    fork.patches_dir.mkdir()
+    fork.pin.write_bytes(ours.pin.read_bytes())
+    for patch in ours.patches():
+        (fork.patches_dir / patch.name).write_bytes(patch.read_bytes())
+    before = snapshot(fork.patches_dir)
+    assert before
+    (fork.fork / ".cache").symlink_to(ours.fork / ".cache")
+    assert base.download(base.load(fork.pin), fork.fork / ".cache").exists()
+    checkout.make(fork)
+    # As if every commit had been made anew: other ids, the same series.
+    export(fork)
+    assert snapshot(fork.patches_dir) == before
+
+
+def test_patches_say_nothing_of_the_machine(series: Fork) -> None:
+    for patch in series.patches():
+        text = patch.read_text()
+        assert text.startswith(f"From {'0' * 40} ")
+        assert "\nFrom: ticket-31997 <ticket-31997@example.com>\n" in text
+        assert "\nSubject: [PATCH] Changed " in text
+        # No version of git at the end, and whole ids in between.
+        assert "\n-- \n" not in text
+        assert str(series.root) not in text
+
+
+def test_new_changed_and_removed_patches(series: Fork) -> None:
+    first, second = series.patches()
+    git(series.django, "reset", "--quiet", "--hard", "HEAD~1")
+    commit(series.django, "Did something else.", {"django/new.py": "new\n"})
+    assert export(series) == [
+        "wrote patches/0002-Did-something-else.patch",
+        f"removed patches/{second.name}",
+    ]
+    assert [p.name for p in series.patches()] == [
+        first.name,
+        "0002-Did-something-else.patch",
+    ]
+    # What was exported is what the checkout is made from.
+    assert not checkout.make(series)
+    assert checkout.unexported(series, series.read_state()) == []
+
+
+def test_all_patches_removed(series: Fork) -> None:
+    git(series.django, "reset", "--quiet", "--hard", "base")
+    assert len(export(series)) == 2
+    assert series.patches() == []
+
+
+def test_other_files_stay(series: Fork) -> None:
+    (series.patches_dir / "cover.md").write_text("Cover\n")
+    git(series.django, "reset", "--quiet", "--hard", "base")
+    export(series)
+    assert [p.name for p in series.patches_dir.iterdir()] == ["cover.md"]
+
+
+def test_uncommitted_changes_are_told(
+    series: Fork, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (series.django / "django" / "new.py").write_text("new\n")
+    assert export(series) == []
+    assert "are not exported: only commits are" in capsys.readouterr().out
+
+
+def other_author(fork: Fork) -> None:
+    git(fork.django, "config", "user.name", "Somebody")
+    env = {"GIT_AUTHOR_NAME": "Somebody"}
+    git(fork.django, "commit", "--amend", "--no-edit", "--reset-author", env=env)
+
+
+def merge(fork: Fork) -> None:
+    git(fork.django, "switch", "--quiet", "-c", "aside", "HEAD~1")
+    commit(fork.django, "Aside.", {"django/new.py": "new\n"})
+    git(fork.django, "switch", "--quiet", "ticket_31997")
+    git(fork.django, "merge", "--quiet", "--no-edit", "aside")
+
+
+def moved_base(fork: Fork) -> None:
+    git(fork.django, "reset", "--quiet", "--hard", "base^")
+    commit(fork.django, "On another base.", {"django/new.py": "new\n"})
+
+
+def other_branch(fork: Fork) -> None:
+    git(fork.django, "switch", "--quiet", "--detach")
+
+
+def rebasing(fork: Fork) -> None:
+    (fork.django / ".git" / "rebase-merge").mkdir()
+
+
+def edited_patch(fork: Fork) -> None:
+    patch = fork.patches()[0]
+    patch.write_text(patch.read_text().replace("line five", "line V"))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [
+        (other_author, "is not the role ticket-31997"),
+        (merge, "can't hold merge commits"),
+        (moved_base, "doesn't begin at the base"),
+        (other_branch, "is not on its branch"),
+        (rebasing, "rebase or git am is under way"),
+        (edited_patch, "patches/ has changed since"),
+    ],
+)
+def test_what_is_no_series_is_refused(
+    series: Fork, trouble: object, message: str
+) -> None:
+    assert callable(trouble)
+    trouble(series)
+    before = snapshot(series.patches_dir)
+    with pytest.raises(KitError, match=message):
+        export(series)
+    assert snapshot(series.patches_dir) == before
+
+
+def test_nothing_to_export(fork: Fork) -> None:
+    with pytest.raises(KitError, match="make checkout"):
+        export(fork)
+
+
+def test_labels(series: Fork) -> None:
+    assert labels(series.patches()) == ["polls"]

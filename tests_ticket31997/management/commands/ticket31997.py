@@ -1,0 +1,40 @@
+"""The ticket's demo as a management command."""
+
+import json
+from dataclasses import asdict
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+
+from tests_ticket31997.shapes import SHAPES, measure
+
+
+class Command(BaseCommand):
+    """Runs the shapes and tells how each one ended."""
+
+    help = "Runs the shapes of ticket 31997 and tells how each one ended."
+
+    def add_arguments(self, parser):
+        parser.add_argument("shapes", nargs="*", help=f"Of {', '.join(SHAPES)}.")
+        parser.add_argument(
+            "--json", action="store_true", help="Print one JSON object a line."
+        )
+
+    def handle(self, *args, **options):
+        if unknown := set(options["shapes"]) - set(SHAPES):
+            raise CommandError(f"There is no shape {', '.join(sorted(unknown))}.")
+        call_command("migrate", run_syncdb=True, interactive=False, verbosity=0)
+        for name in options["shapes"] or SHAPES:
+            outcome = measure(name)
+            if options["json"]:
+                title = {"title": SHAPES[name].title}
+                self.stdout.write(json.dumps(asdict(outcome) | title))
+            else:
+                self.stdout.write(
+                    f"{SHAPES[name].title}: {outcome.result}, "
+                    f"{outcome.questions} + {outcome.choices} rows, "
+                    f"{outcome.connections} connection(s), {outcome.seconds:.2f} s"
+                )
+            self.stdout.flush()
+        connection.close()

@@ -1,0 +1,27 @@
+"""SQLite, in files.
+
+In Django's tests a SQLite database is in memory by default, with a cache that
+connections share. They then conflict over a table ("database table is locked")
+rather than, as in the ticket, over the database.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from tests_ticket31997.settings import *  # noqa: F403
+
+# Django's runtests.py and patchkit's demo make a directory and remove it.
+_directory = Path(os.environ.get("TICKET31997_DIR") or tempfile.gettempdir())
+
+DATABASES = {
+    alias: {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": _directory / f"{alias}.sqlite3",
+        # How long a connection waits for another one's lock, in seconds. Where
+        # both are used by the same thread it waits in vain.
+        "OPTIONS": {"timeout": 0.05},
+        "TEST": {"NAME": _directory / f"test_{alias}.sqlite3"},
+    }
+    for alias in ("default", "other")
+}

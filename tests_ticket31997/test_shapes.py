@@ -1,0 +1,168 @@
+"""The ticket's shapes in both scopes.
+
+On unpatched Django the tests of the "context" scope pass, because that is how
+it behaves, and those of the "thread" scope fail.
+"""
+
+import unittest
+
+from django.db import connection
+from django.test import TransactionTestCase, override_settings, tag
+
+from tests_ticket31997.shapes import SHAPES, measure
+
+LOCKED = "database is locked"
+INVISIBLE = "IntegrityError: rows invisible"
+
+
+@unittest.skipIf(
+    connection.vendor == "sqlite" and connection.is_in_memory_db(),
+    "A database in memory has no lock to conflict over: use "
+    "--settings=tests_ticket31997.settings.sqlite.",
+)
+@unittest.skipUnless(
+    connection.vendor in {"postgresql", "sqlite"},
+    "What conflicts look like is known of PostgreSQL and SQLite.",
+)
+class ShapeTestCase(TransactionTestCase):
+    available_apps = ["tests_ticket31997"]
+
+    def check(self, name, *, result, rows, connections, shared, left):
+        """Run a shape and compare all that it did.
+
+        Args:
+            name: a key of SHAPES.
+            result: the words for it.
+            rows: how many questions and choices it leaves.
+            connections: how many it uses: as many backends on PostgreSQL.
+            shared: whether that is the connection of the thread's sync code.
+            left: how many backends close_all() leaves on PostgreSQL.
+        """
+        outcome = measure(name)
+        on_server = connection.vendor == "postgresql"
+        self.assertEqual(
+            (
+                outcome.result,
+                (outcome.questions, outcome.choices),
+                outcome.connections,
+                outcome.shared,
+                outcome.backends,
+                outcome.backends_left,
+            ),
+            (
+                result,
+                rows,
+                connections,
+                shared,
+                connections if on_server else None,
+                left if on_server else None,
+            ),
+        )
+
+
+@override_settings(DATABASE_CONNECTION_SCOPE="context")
+class ContextScopeTests(ShapeTestCase):
+    """The default: the regression that the ticket reports."""
+
+    def by_vendor(self, **words):
+        return words[connection.vendor]
+
+    def test_async_atomic_gather(self):
+        # Passes by accident: since asgiref 3.8 a task inherits the connections
+        # of the context it is started from.
+        self.check(
+            "async_atomic_gather",
+            result=self.by_vendor(sqlite="ok", postgresql="a connection stays open"),
+            rows=(10, 90),
+            connections=1,
+            shared=False,
+            left=1,
+        )
+
+    def test_sync_atomic_run(self):
+        self.check(
+            "sync_atomic_run",
+            result=self.by_vendor(sqlite=LOCKED, postgresql=INVISIBLE),
+            rows=(0, 0),
+            connections=2,
+            shared=False,
+            left=1,
+        )
+
+    def test_gather_without_parent(self):
+        self.check(
+            "gather_without_parent",
+            result="10 connections",
+            rows=(10, 90),
+            connections=10,
+            shared=False,
+            left=10,
+        )
+
+    def test_sync_atomic_gather(self):
+        self.check(
+            "sync_atomic_gather",
+            result=self.by_vendor(sqlite=LOCKED, postgresql=INVISIBLE),
+            rows=(0, 0),
+            connections=11,
+            shared=False,
+            left=10,
+        )
+
+    def test_outer_rollback(self):
+        self.check(
+            "outer_rollback",
+            result=self.by_vendor(
+                sqlite=LOCKED, postgresql="rows outlive the rollback"
+            ),
+            rows=self.by_vendor(sqlite=(0, 0), postgresql=(10, 90)),
+            connections=11,
+            shared=False,
+            left=10,
+        )
+
+    def test_inserts(self):
+        # Each of the inserts commits by itself.
+        self.check(
+            "inserts",
+            result="2 connections",
+            rows=(1000, 0),
+            connections=2,
+            shared=False,
+            left=1,
+        )
+
+
+@tag("thread")
+@override_settings(DATABASE_CONNECTION_SCOPE="thread")
+class ThreadScopeTests(ShapeTestCase):
+    """Every shape passes, on one connection, and leaves none open."""
+
+    def check_passes(self, name):
+        shape = SHAPES[name]
+        self.check(
+            name,
+            result="ok",
+            rows=(shape.questions, shape.choices),
+            connections=1,
+            shared=True,
+            left=0,
+        )
+
+    def test_async_atomic_gather(self):
+        self.check_passes("async_atomic_gather")
+
+    def test_sync_atomic_run(self):
+        self.check_passes("sync_atomic_run")
+
+    def test_gather_without_parent(self):
+        self.check_passes("gather_without_parent")
+
+    def test_sync_atomic_gather(self):
+        self.check_passes("sync_atomic_gather")
+
+    def test_outer_rollback(self):
+        self.check_passes("outer_rollback")
+
+    def test_inserts(self):
+        self.check_passes("inserts")
