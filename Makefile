@@ -10,14 +10,14 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null \
 	&& echo "$$python" && break; done)
 
-# pyenv's shims answer for the versions that this names only.
-ifneq (,$(shell pyenv versions --bare 2>/dev/null | grep '^3\.12\.'))
-ifneq (,$(shell pyenv versions --bare 2>/dev/null | grep '^3\.13\.'))
-export PYENV_VERSION ?= 3.12:3.13
-endif
+# pyenv's shims, and tox behind them, find those versions only that this names.
+PYENVS := $(shell pyenv versions --bare 2>/dev/null | grep -E '^3\.1[234]\.[0-9]+$$')
+ifneq (,$(PYENVS))
+empty :=
+export PYENV_VERSION ?= $(subst $(empty) $(empty),:,$(PYENVS))
 endif
 
-TOX := .venv/bin/tox -q
+TOX := .venv/bin/tox -qq
 KIT_ENV = $(if $(filter postgresql,$(DB)),kit-postgresql,kit)
 
 .PHONY: help
