@@ -47,7 +47,12 @@ def export(fork: Fork) -> list[str]:
                 f"Uncommitted changes in {relative(django, fork.root)} are not "
                 f"exported: only commits are."
             )
-        changes = []
+        changes: list[str] = []
+        tip = git(django, "rev-parse", BRANCH)
+        if tip == state.tip:
+            # Untouched. On a base other than the pinned one the same commits
+            # make other bytes: ids of files, numbers of lines.
+            return changes
         with tempfile.TemporaryDirectory(dir=fork.fork, prefix=".build-") as name:
             git(
                 *(django, "format-patch", "--quiet", *FORMAT_PATCH),
@@ -65,7 +70,6 @@ def export(fork: Fork) -> list[str]:
             if path.name not in new:
                 path.unlink()
                 changes.append(f"removed {relative(path, fork.root)}")
-        tip = git(django, "rev-parse", BRANCH)
         fork.write_state(replace(state, series=checkout.series_digest(fork), tip=tip))
         return changes
 

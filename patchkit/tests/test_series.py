@@ -1,5 +1,6 @@
 """The series: exporting is the inverse of making the checkout."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,16 +9,37 @@ from patchkit import ROOT, KitError, base, checkout
 from patchkit.checkout import Fork
 from patchkit.git import git
 from patchkit.series import export, labels
-from patchkit.tests.conftest import commit, snapshot
+from patchkit.tests.conftest import FILES, commit, snapshot
 
 
-def test_an_untouched_checkout_changes_no_byte(series: Fork) -> None:
+def forget_tip(fork: Fork) -> None:
+    """Make the next export write everything, as if the commits were new."""
+    state = fork.read_state()
+    assert state
+    fork.write_state(replace(state, tip=state.base))
+
+
+@pytest.mark.parametrize("forget", [False, True])
+def test_an_untouched_checkout_changes_no_byte(series: Fork, forget: bool) -> None:
     before = snapshot(series.patches_dir)
     assert len(before) == 2
     checkout.remove(series)
     checkout.make(series)
+    if forget:
+        forget_tip(series)
     assert export(series) == []
     assert snapshot(series.patches_dir) == before
+
+
+def test_on_another_base_either(series: Fork, clone: Path) -> None:
+    lines = "A line more.\n" + FILES["django/module.py"]
+    commit(clone, "Shifted all lines.", {"django/module.py": lines})
+    before = snapshot(series.patches_dir)
+    checkout.make(series, str(clone))
+    assert export(series) == []
+    assert snapshot(series.patches_dir) == before
+    forget_tip(series)
+    assert len(export(series)) == 2
 
 
 def test_the_repositorys_own_series_makes_the_round_trip(tmp_path: Path) -> None:
@@ -33,8 +55,8 @@ def test_the_repositorys_own_series_makes_the_round_trip(tmp_path: Path) -> None
     (fork.fork / ".cache").symlink_to(ours.fork / ".cache")
     assert base.download(base.load(fork.pin), fork.fork / ".cache").exists()
     checkout.make(fork)
-    # As if every commit had been made anew: other ids, the same series.
-    export(fork)
+    forget_tip(fork)
+    assert export(fork) == []
     assert snapshot(fork.patches_dir) == before
 
 
