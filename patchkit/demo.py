@@ -19,7 +19,7 @@ from patchkit.checkout import Fork
 # Passes on unpatched Django too, since asgiref 3.8, by accident.
 PASSES_ANYWAY = "async_atomic_gather"
 # Room for every column where the output isn't a terminal.
-WIDTH = 120
+WIDTH = 140
 
 
 @dataclass(frozen=True)
@@ -111,18 +111,24 @@ def judge(outcomes: Mapping[Run, list[Outcome]]) -> list[str]:
     return problems
 
 
-def table(outcomes: Mapping[Run, list[Outcome]], titles: Mapping[str, str]) -> Table:
+def table(
+    outcomes: Mapping[Run, list[Outcome]],
+    titles: Mapping[str, str],
+    *,
+    markdown: bool = False,
+) -> Table:
     """Lay the outcomes out, shape by shape.
 
     Args:
         outcomes: those of each run, in the same order of shapes.
         titles: what to call each shape.
+        markdown: make one that prints as Markdown, which knows no sections.
 
     Returns:
         A table of rich's.
     """
     on_server = outcomes[BASE][0]["backends_left"] is not None
-    result = Table(box=box.SIMPLE_HEAD)
+    result = Table(box=box.MARKDOWN if markdown else box.SIMPLE_HEAD)
     for heading in ("shape", "Django", "result"):
         result.add_column(heading)
     for heading in ("rows", "connections", *["backends left"] * on_server, "seconds"):
@@ -131,14 +137,14 @@ def table(outcomes: Mapping[Run, list[Outcome]], titles: Mapping[str, str]) -> T
         for run, outcome in zip(RUNS, each, strict=True):
             style = "green" if outcome["passed"] else "red"
             result.add_row(
-                titles[outcome["shape"]] if run is BASE else "",
+                titles[outcome["shape"]] if run is BASE or markdown else "",
                 run.title,
                 f"[{style}]{outcome['result']}[/]",
                 f"{outcome['questions']} + {outcome['choices']}",
                 str(outcome["connections"]),
                 *[str(outcome["backends_left"])] * on_server,
                 f"{outcome['seconds']:.2f}",
-                end_section=run is THREAD,
+                end_section=run is THREAD and not markdown,
             )
     return result
 
@@ -162,10 +168,8 @@ def demo(fork: Fork, database: str, *, markdown: bool = False) -> bool:
         outcomes = {run: _run(fork, run, database, env) for run in RUNS}
     problems = judge(outcomes)
     titles = {o["shape"]: o["title"] for o in outcomes[BASE]}
-    result = table(outcomes, titles)
-    if markdown:
-        result.box = box.MARKDOWN
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    result = table(outcomes, titles, markdown=markdown)
+    console = Console(width=None if sys.stdout.isatty() and not markdown else WIDTH)
     console.print(result)
     failed = sum(not o["passed"] for o in outcomes[BASE])
     passed = sum(o["passed"] for o in outcomes[THREAD])

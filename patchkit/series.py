@@ -49,9 +49,9 @@ def export(fork: Fork) -> list[str]:
             )
         changes: list[str] = []
         tip = git(django, "rev-parse", BRANCH)
-        if tip == state.tip:
-            # Untouched. On a base other than the pinned one the same commits
-            # make other bytes: ids of files, numbers of lines.
+        if tip == state.tip and state.source != checkout.source_digest(fork):
+            # Untouched, and on a base other than the pinned one, where the same
+            # commits make other bytes: ids of files, numbers of lines.
             return changes
         with tempfile.TemporaryDirectory(dir=fork.fork, prefix=".build-") as name:
             git(
