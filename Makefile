@@ -1,6 +1,6 @@
 # Each target is a call of tox, which is put into .venv if it isn't there.
 
-# sqlite or postgresql, for `make demo`.
+# sqlite or postgresql, for `make demo` and `make fuzz`.
 DB ?= sqlite
 # A clone of Django, PATH[@REV], to use instead of the release in base.toml.
 UPSTREAM ?=
@@ -24,6 +24,7 @@ KIT_ENV = $(if $(filter postgresql,$(DB)),kit-postgresql,kit)
 help:
 	@echo 'make demo [DB=postgresql]  the ticket on unpatched and on patched Django'
 	@echo 'make test                  all checks, as CI runs them'
+	@echo 'make fuzz [DB=postgresql]  10,000 random schedules of tasks and transactions'
 	@echo 'make lint                  ruff, mypy; black, isort, flake8 on the series'
 	@echo 'make checkout              make django-fork/django and django-fork/base'
 	@echo 'make export                write the commits of django-fork/django to patches/'
@@ -46,6 +47,13 @@ demo: .venv/ready
 .PHONY: test
 test: .venv/ready
 	@.venv/bin/tox
+
+# A number of examples, and other ones each time.
+EXAMPLES ?= 10000
+.PHONY: fuzz
+fuzz: .venv/ready
+	@TICKET31997_EXAMPLES=$(EXAMPLES) $(TOX) -e $(DB) -- --scope=thread \
+	    tests_ticket31997.test_property.OwnershipTests
 
 .PHONY: lint
 lint: .venv/ready
