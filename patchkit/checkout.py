@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -30,6 +31,8 @@ BRANCH = "ticket_31997"
 BASE_BRANCH = "base"
 # Part of the key: raise it when the same inputs make another checkout.
 FORMAT = 1
+# How long a git process of a command that was killed may go on, in seconds.
+PATIENCE = 30
 # The commits below the series carry a date of their own so that their ids, and
 # with them all ids in the checkout, are the same wherever it is made.
 DATE = "2026-01-01T00:00:00+0000"
@@ -267,16 +270,25 @@ def _refuse_to_lose_work(fork: Fork, state: State | None, doing: str) -> None:
         )
 
 
+def _remove(directory: Path) -> None:
+    """Remove what a kill left behind, where a git process may still be at work."""
+    deadline = time.monotonic() + PATIENCE
+    while directory.exists():
+        shutil.rmtree(directory, ignore_errors=True)
+        if time.monotonic() > deadline:
+            raise KitError(f"{relative(directory)} can't be removed.")
+
+
 @contextmanager
 def _aside(fork: Fork) -> Iterator[Path]:
     # What a kill left behind goes first: the lock is ours, so nobody uses it.
     for stale in fork.fork.glob(".build-*"):
-        shutil.rmtree(stale)
+        _remove(stale)
     directory = Path(tempfile.mkdtemp(dir=fork.fork, prefix=".build-"))
     try:
         yield directory
     finally:
-        shutil.rmtree(directory)
+        _remove(directory)
 
 
 def _commit(tree: Path, message: str) -> None:
@@ -365,8 +377,8 @@ def _ensure_base(fork: Fork) -> None:
     if not (fork.base / ".git").exists():
         # Made aside and moved, like the checkout itself.
         partial = fork.fork / ".build-base"
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(fork.base, ignore_errors=True)
+        _remove(partial)
+        _remove(fork.base)
         git(fork.django, "worktree", "prune")
         git(fork.django, "worktree", "add", "--quiet", str(partial), BASE_BRANCH)
         partial.replace(fork.base)
