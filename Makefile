@@ -25,6 +25,7 @@ help:
 	@echo 'make demo [DB=postgresql]  the ticket on unpatched and on patched Django'
 	@echo 'make test                  all checks, as CI runs them'
 	@echo 'make fuzz [DB=postgresql]  10,000 random schedules of tasks and transactions'
+	@echo 'make bench                 what the series costs, against the base'
 	@echo 'make lint                  ruff, mypy; black, isort, flake8 on the series'
 	@echo 'make checkout              make django-fork/django and django-fork/base'
 	@echo 'make export                write the commits of django-fork/django to patches/'
@@ -54,6 +55,10 @@ EXAMPLES ?= 10000
 fuzz: .venv/ready
 	@TICKET31997_EXAMPLES=$(EXAMPLES) $(TOX) -e $(DB) -- --scope=thread \
 	    tests_ticket31997.test_property.OwnershipTests
+
+.PHONY: bench
+bench: .venv/ready
+	@$(TOX) -e bench
 
 .PHONY: lint
 lint: .venv/ready

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from patchkit import KitError, checkout, lint, say, series, suite
+from patchkit import KitError, checkout, lint, prefixes, say, series, suite
 from patchkit.checkout import Fork
 
 
@@ -29,6 +29,10 @@ def _clean(fork: Fork, args: argparse.Namespace) -> bool:
 def _lint(fork: Fork, args: argparse.Namespace) -> bool:
     checkout.make(fork, args.upstream)
     return lint.lint(fork)
+
+
+def _prefixes(fork: Fork, args: argparse.Namespace) -> bool:
+    return prefixes.check(fork)
 
 
 def _runtests(fork: Fork, args: argparse.Namespace) -> bool:
@@ -97,6 +101,12 @@ def parser() -> argparse.ArgumentParser:
         help="run black, isort and flake8 on the files that the series changes",
     )
     command.set_defaults(run=_lint)
+
+    command = commands.add_parser(
+        "prefixes",
+        help="run the tests that each prefix of the series touches, on SQLite",
+    )
+    command.set_defaults(run=_prefixes)
 
     command = commands.add_parser(
         "runtests",

@@ -4,11 +4,10 @@ import pytest
 
 from patchkit import KitError, checkout, cli, suite
 
+COMMANDS = ("checkout", "export", "clean", "lint", "prefixes", "runtests", "demo")
 
-@pytest.mark.parametrize(
-    "command",
-    [[], ["checkout"], ["export"], ["clean"], ["lint"], ["runtests"], ["demo"]],
-)
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as e:
         cli.main([*command, "--help"])
