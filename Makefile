@@ -17,7 +17,11 @@ empty :=
 export PYENV_VERSION ?= $(subst $(empty) $(empty),:,$(PYENVS))
 endif
 
-TOX := .venv/bin/tox -qq
+# Quiet, but for what takes a while.
+define tox
+@test -d .tox/$(1) || echo 'Making the environment $(1) (once).'
+@.venv/bin/tox -qq -e $(1)
+endef
 KIT_ENV = $(if $(filter postgresql,$(DB)),kit-postgresql,kit)
 
 .PHONY: help
@@ -43,7 +47,7 @@ help:
 
 .PHONY: demo
 demo: .venv/ready
-	@$(TOX) -e $(KIT_ENV) -- demo --database=$(DB)
+	$(call tox,$(KIT_ENV)) -- demo --database=$(DB)
 
 .PHONY: test
 test: .venv/ready
@@ -52,27 +56,28 @@ test: .venv/ready
 # A number of examples, and other ones each time.
 EXAMPLES ?= 10000
 .PHONY: fuzz
+fuzz: export TICKET31997_EXAMPLES = $(EXAMPLES)
 fuzz: .venv/ready
-	@TICKET31997_EXAMPLES=$(EXAMPLES) $(TOX) -e $(DB) -- --scope=thread \
+	$(call tox,$(DB)) -- --scope=thread \
 	    tests_ticket31997.test_property.OwnershipTests
 
 .PHONY: bench
 bench: .venv/ready
-	@$(TOX) -e bench
+	$(call tox,bench)
 
 .PHONY: lint
 lint: .venv/ready
-	@$(TOX) -e lint
+	$(call tox,lint)
 
 .PHONY: checkout
 checkout: .venv/ready
-	@$(TOX) -e kit -- checkout
+	$(call tox,kit) -- checkout
 
 .PHONY: export
 export: .venv/ready
-	@$(TOX) -e kit -- export
+	$(call tox,kit) -- export
 
 .PHONY: clean
 clean: .venv/ready
-	@$(TOX) -e kit -- clean
+	$(call tox,kit) -- clean
 	@rm -rf .tox .venv .mypy_cache .pytest_cache .ruff_cache django-fork/.cache

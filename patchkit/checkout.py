@@ -170,9 +170,9 @@ class Upstream:
             KitError: there is no such clone or commit, or it isn't Django's.
         """
         name, rev = text, "HEAD"
-        if not Path(name).is_dir() and "@" in text:
+        if not Path(name).expanduser().is_dir() and "@" in text:
             name, rev = text.rsplit("@", 1)
-        path = Path(name).resolve()
+        path = Path(name).expanduser().resolve()
         if not path.is_dir():
             raise KitError(f"--upstream: there is no directory {name}.")
         try:
