@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from patchkit import KitError, checkout, lint, prefixes, say, series, suite
+from patchkit import KitError, checkout, hunks, lint, prefixes, say, series, suite
 from patchkit.checkout import Fork
 
 
@@ -33,6 +33,11 @@ def _lint(fork: Fork, args: argparse.Namespace) -> bool:
 
 def _prefixes(fork: Fork, args: argparse.Namespace) -> bool:
     return prefixes.check(fork)
+
+
+def _hunks(fork: Fork, args: argparse.Namespace) -> bool:
+    checkout.make(fork, args.upstream)
+    return hunks.check(fork)
 
 
 def _runtests(fork: Fork, args: argparse.Namespace) -> bool:
@@ -107,6 +112,13 @@ def parser() -> argparse.ArgumentParser:
         help="run the tests that each prefix of the series touches, on SQLite",
     )
     command.set_defaults(run=_prefixes)
+
+    command = commands.add_parser(
+        "hunks",
+        parents=[upstream],
+        help="revert each hunk in Django's code by itself: a test has to fail",
+    )
+    command.set_defaults(run=_hunks)
 
     command = commands.add_parser(
         "runtests",

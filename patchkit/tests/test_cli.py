@@ -4,7 +4,16 @@ import pytest
 
 from patchkit import KitError, checkout, cli, suite
 
-COMMANDS = ("checkout", "export", "clean", "lint", "prefixes", "runtests", "demo")
+COMMANDS = (
+    "checkout",
+    "export",
+    "clean",
+    "hunks",
+    "lint",
+    "prefixes",
+    "runtests",
+    "demo",
+)
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])

@@ -1,0 +1,87 @@
+"""Does each hunk of the series matter? Revert it, and some test has to fail."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from unidiff import Hunk, PatchedFile, PatchSet
+
+from patchkit import KitError, say, series, suite
+from patchkit.checkout import BASE_BRANCH, BRANCH, Fork
+from patchkit.git import environment, git
+
+# A test that waits for what doesn't happen any more fails too. In seconds.
+TIMEOUT = 60
+
+
+def _revert(tree: Path, file: PatchedFile, hunk: Hunk) -> None:
+    text = f"--- a/{file.path}\n+++ b/{file.path}\n{hunk}"
+    result = subprocess.run(
+        ["git", "apply", "--reverse", "-"],
+        cwd=tree,
+        input=text,
+        env=environment() | {"GIT_CEILING_DIRECTORIES": str(tree.parent)},
+        capture_output=True,
+        text=True,
+    )
+    if result.returncode:
+        raise KitError(f"A hunk of {file.path} can't be reverted:\n{result.stderr}")
+
+
+def _failures(fork: Fork, tree: Path, labels: list[str]) -> str:
+    """Run the series' own tests in a tree; return the first that fails, or ""."""
+    try:
+        result = subprocess.run(
+            [
+                *(sys.executable, "runtests.py", "--settings=test_sqlite"),
+                *("--parallel=1", "--failfast", *labels),
+            ],
+            cwd=tree / "tests",
+            env=suite.environment(fork, "django", "context", {})
+            | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        return "a test hangs"
+    if not result.returncode:
+        return ""
+    first = re.search(r"^(?:ERROR|FAIL): (\w+)", result.stderr, re.MULTILINE)
+    return first[1] if first else result.stderr.strip().splitlines()[-1]
+
+
+def check(fork: Fork) -> bool:
+    """Revert each hunk in Django's code by itself and run the series' tests.
+
+    Args:
+        fork: the repository, with a checkout.
+
+    Returns:
+        Whether the tests fail without each of the hunks, and pass with all.
+    """
+    labels = series.labels(fork.patches())
+    diff = git(fork.django, "diff", f"{BASE_BRANCH}..{BRANCH}", "--", "django") + "\n"
+    hunks = [(file, hunk) for file in PatchSet(diff) for hunk in file]
+    needed = True
+    for number, (file, hunk) in enumerate([(None, None), *hunks]):
+        with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
+            tree = Path(name) / "django"
+            ignore = shutil.ignore_patterns(".git", "docs", "tests_ticket31997")
+            shutil.copytree(fork.django, tree, ignore=ignore, symlinks=True)
+            if file is None or hunk is None:
+                if problem := _failures(fork, tree, labels):
+                    raise KitError(f"The tests of the whole series fail: {problem}.")
+                continue
+            _revert(tree, file, hunk)
+            failures = _failures(fork, tree, labels)
+        needed = needed and bool(failures)
+        lines = f"{hunk.target_start}-{hunk.target_start + hunk.target_length - 1}"
+        say(
+            f"{number}/{len(hunks)} {file.path}:{lines} (+{hunk.added}): "
+            f"{failures or 'NO TEST FAILS'}"
+        )
+    return needed
