@@ -113,6 +113,26 @@ class Fork:
         """Return the patches in the order they apply in."""
         return sorted(self.patches_dir.glob("*.patch"))
 
+    def copy(self, root: Path, patches: Iterable[Path]) -> Self:
+        """Make a repository with the same pin and download, and other patches.
+
+        Args:
+            root: an empty directory, or one to make.
+            patches: the patches to copy.
+
+        Returns:
+            The repository, without a checkout.
+        """
+        copy = type(self)(root)
+        copy.fork.mkdir(parents=True)
+        copy.patches_dir.mkdir()
+        base.download(base.load(self.pin), self.fork / ".cache")
+        (copy.fork / ".cache").symlink_to(self.fork / ".cache")
+        shutil.copy(self.pin, copy.pin)
+        for patch in patches:
+            shutil.copy(patch, copy.patches_dir)
+        return copy
+
     def tree(self, name: str) -> Path:
         """Return a tree by its name.
 

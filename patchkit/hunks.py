@@ -1,10 +1,13 @@
 """Does each hunk of the series matter? Revert it, and some test has to fail."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from unidiff import Hunk, PatchedFile, PatchSet
@@ -31,17 +34,16 @@ def _revert(tree: Path, file: PatchedFile, hunk: Hunk) -> None:
         raise KitError(f"A hunk of {file.path} can't be reverted:\n{result.stderr}")
 
 
-def _failures(fork: Fork, tree: Path, labels: list[str]) -> str:
-    """Run the series' own tests in a tree; return the first that fails, or ""."""
+def _failure(copy: Fork, labels: list[str]) -> str:
+    """Run the series' own tests in a copy; return the first that fails, or ""."""
     try:
         result = subprocess.run(
             [
                 *(sys.executable, "runtests.py", "--settings=test_sqlite"),
                 *("--parallel=1", "--failfast", *labels),
             ],
-            cwd=tree / "tests",
-            env=suite.environment(fork, "django", "context", {})
-            | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd=copy.django / "tests",
+            env=suite.environment(copy, "django", "context", os.environ),
             capture_output=True,
             text=True,
             timeout=TIMEOUT,
@@ -54,6 +56,16 @@ def _failures(fork: Fork, tree: Path, labels: list[str]) -> str:
     return first[1] if first else result.stderr.strip().splitlines()[-1]
 
 
+@contextmanager
+def _copy(fork: Fork) -> Iterator[Fork]:
+    """Provide a copy of the patched tree in a temporary directory."""
+    with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
+        copy = Fork(Path(name))
+        ignore = shutil.ignore_patterns(".git", "docs", suite.PACKAGE)
+        shutil.copytree(fork.django, copy.django, ignore=ignore, symlinks=True)
+        yield copy
+
+
 def check(fork: Fork) -> bool:
     """Revert each hunk in Django's code by itself and run the series' tests.
 
@@ -61,27 +73,26 @@ def check(fork: Fork) -> bool:
         fork: the repository, with a checkout.
 
     Returns:
-        Whether the tests fail without each of the hunks, and pass with all.
+        Whether the tests fail without each of the hunks.
+
+    Raises:
+        KitError: the tests fail with all of them.
     """
     labels = series.labels(fork.patches())
+    with _copy(fork) as copy:
+        if failure := _failure(copy, labels):
+            raise KitError(f"The tests of the whole series fail: {failure}.")
     diff = git(fork.django, "diff", f"{BASE_BRANCH}..{BRANCH}", "--", "django") + "\n"
     hunks = [(file, hunk) for file in PatchSet(diff) for hunk in file]
     needed = True
-    for number, (file, hunk) in enumerate([(None, None), *hunks]):
-        with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
-            tree = Path(name) / "django"
-            ignore = shutil.ignore_patterns(".git", "docs", "tests_ticket31997")
-            shutil.copytree(fork.django, tree, ignore=ignore, symlinks=True)
-            if file is None or hunk is None:
-                if problem := _failures(fork, tree, labels):
-                    raise KitError(f"The tests of the whole series fail: {problem}.")
-                continue
-            _revert(tree, file, hunk)
-            failures = _failures(fork, tree, labels)
-        needed = needed and bool(failures)
+    for number, (file, hunk) in enumerate(hunks, 1):
+        with _copy(fork) as copy:
+            _revert(copy.django, file, hunk)
+            failure = _failure(copy, labels)
+        needed = needed and bool(failure)
         lines = f"{hunk.target_start}-{hunk.target_start + hunk.target_length - 1}"
         say(
             f"{number}/{len(hunks)} {file.path}:{lines} (+{hunk.added}): "
-            f"{failures or 'NO TEST FAILS'}"
+            f"{failure or 'NO TEST FAILS'}"
         )
     return needed

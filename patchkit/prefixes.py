@@ -1,10 +1,9 @@
 """Each prefix of the series, by itself: what a reviewer of one commit checks out."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
-from patchkit import base, checkout, say, series, suite
+from patchkit import checkout, say, series, suite
 from patchkit.checkout import Fork
 
 
@@ -19,19 +18,12 @@ def check(fork: Fork) -> bool:
     Returns:
         Whether all passed.
     """
-    base.download(base.load(fork.pin), fork.fork / ".cache")
     patches = fork.patches()
     passed = True
     for count in range(1, len(patches)):
         say(f"== The first {count} of {len(patches)} patches")
         with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
-            prefix = Fork(Path(name))
-            prefix.fork.mkdir()
-            prefix.patches_dir.mkdir()
-            (prefix.fork / ".cache").symlink_to(fork.fork / ".cache")
-            shutil.copy(fork.pin, prefix.pin)
-            for patch in patches[:count]:
-                shutil.copy(patch, prefix.patches_dir)
+            prefix = fork.copy(Path(name), patches[:count])
             (prefix.root / suite.PACKAGE).symlink_to(fork.root / suite.PACKAGE)
             checkout.make(prefix)
             labels = series.labels(prefix.patches())

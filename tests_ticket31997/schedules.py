@@ -8,7 +8,7 @@ determine the interleaving: nothing depends on time.
 import asyncio
 from dataclasses import dataclass, field
 
-from django.db import connections
+from django.db import connection
 from django.db.transaction import TransactionManagementError, atomic
 
 from tests_ticket31997.models import Question
@@ -203,15 +203,8 @@ class Verdict:
     unclean: tuple
     refusals: int
 
-    @property
-    def violated(self) -> bool:
-        """Whether any of the three invariants is."""
-        return bool(self.lost or self.phantom or self.unclean)
 
-
-def run(
-    program: tuple, schedule: list[tuple[int, bool]], alias: str = "default"
-) -> Verdict:
+def run(program: tuple, schedule: list[tuple[int, bool]]) -> Verdict:
     """Run a program by a schedule and ask the oracle.
 
     A write is acknowledged if every block that was open around it, in its own
@@ -220,14 +213,12 @@ def run(
     Args:
         program: the body of each task.
         schedule: see Run.main().
-        alias: the connection.
 
     Returns:
         The verdict. The connection is clean afterwards in any case.
     """
     Question.objects.all().delete()
     state = Run()
-    connection = connections[alias]
     asyncio.run(state.main(program, schedule))
     unclean = tuple(
         name

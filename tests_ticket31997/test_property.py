@@ -118,7 +118,7 @@ class PlainSharingTests(ScheduleTestCase):
         storage = connections._connections
         self.addCleanup(setattr, connections, "_connections", storage)
         connections._connections = threading.local()
-        self.addCleanup(lambda: connections.close_all())
+        self.addCleanup(connections.close_all)
 
     def find(self, condition):
         return find(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from patchkit import ROOT, KitError, base, checkout
+from patchkit import ROOT, KitError, checkout
 from patchkit.checkout import Fork
 from patchkit.git import git
 from patchkit.series import export, labels
@@ -48,16 +48,9 @@ def test_a_hand_made_patch_becomes_canonical(series: Fork) -> None:
 
 def test_the_repositorys_own_series_makes_the_round_trip(tmp_path: Path) -> None:
     ours = Fork(ROOT)
-    fork = Fork(tmp_path / "repository")
-    fork.fork.mkdir(parents=True)
-    fork.patches_dir.mkdir()
-    fork.pin.write_bytes(ours.pin.read_bytes())
-    for patch in ours.patches():
-        (fork.patches_dir / patch.name).write_bytes(patch.read_bytes())
+    fork = ours.copy(tmp_path / "repository", ours.patches())
     before = snapshot(fork.patches_dir)
     assert before
-    (fork.fork / ".cache").symlink_to(ours.fork / ".cache")
-    assert base.download(base.load(fork.pin), fork.fork / ".cache").exists()
     checkout.make(fork)
     assert export(fork) == []
     assert snapshot(fork.patches_dir) == before
