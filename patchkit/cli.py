@@ -5,7 +5,18 @@ import os
 import sys
 from collections.abc import Sequence
 
-from patchkit import KitError, checkout, hunks, lint, prefixes, say, series, suite
+from patchkit import (
+    KitError,
+    checkout,
+    cover,
+    full,
+    hunks,
+    lint,
+    prefixes,
+    say,
+    series,
+    suite,
+)
 from patchkit.checkout import Fork
 
 
@@ -38,6 +49,16 @@ def _prefixes(fork: Fork, args: argparse.Namespace) -> bool:
 def _hunks(fork: Fork, args: argparse.Namespace) -> bool:
     checkout.make(fork, args.upstream)
     return hunks.check(fork)
+
+
+def _cover(fork: Fork, args: argparse.Namespace) -> bool:
+    checkout.make(fork, args.upstream)
+    return cover.check(fork)
+
+
+def _full(fork: Fork, args: argparse.Namespace) -> bool:
+    checkout.make(fork, args.upstream)
+    return full.check(fork, again=args.again)
 
 
 def _runtests(fork: Fork, args: argparse.Namespace) -> bool:
@@ -119,6 +140,24 @@ def parser() -> argparse.ArgumentParser:
         help="revert each hunk in Django's code by itself: a test has to fail",
     )
     command.set_defaults(run=_hunks)
+
+    command = commands.add_parser(
+        "cover",
+        parents=[upstream],
+        help="run the series' own tests and look whether they execute all it adds",
+    )
+    command.set_defaults(run=_cover)
+
+    command = commands.add_parser(
+        "full",
+        parents=[upstream],
+        help="run Django's whole suite on both trees and both databases and compare; "
+        "goes on where an earlier one was interrupted",
+    )
+    command.add_argument(
+        "--again", action="store_true", help="forget the results that are kept"
+    )
+    command.set_defaults(run=_full)
 
     command = commands.add_parser(
         "runtests",

@@ -104,6 +104,23 @@ def _refuse_unless_series(fork: Fork, state: checkout.State) -> None:
             )
 
 
+def modules(patches: list[Path]) -> list[str]:
+    """Tell which of Django's test modules a series touches.
+
+    Args:
+        patches: the patch files.
+
+    Returns:
+        Their names, which are labels for runtests.py too, sorted.
+    """
+    found = set()
+    for patch in patches:
+        for file in PatchSet.from_filename(str(patch), encoding="utf-8"):
+            if match := re.match(r"tests/(\w+/.*)\.py$", file.path):
+                found.add(match[1].replace("/", "."))
+    return sorted(found)
+
+
 def labels(patches: list[Path]) -> list[str]:
     """Tell which of Django's test packages a series touches.
 
@@ -113,9 +130,4 @@ def labels(patches: list[Path]) -> list[str]:
     Returns:
         The labels for runtests.py, sorted.
     """
-    found = set()
-    for patch in patches:
-        for file in PatchSet.from_filename(str(patch), encoding="utf-8"):
-            if match := re.match(r"tests/(\w+)/", file.path):
-                found.add(match[1])
-    return sorted(found)
+    return sorted({name.split(".")[0] for name in modules(patches)})

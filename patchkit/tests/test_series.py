@@ -8,7 +8,7 @@ import pytest
 from patchkit import ROOT, KitError, checkout
 from patchkit.checkout import Fork
 from patchkit.git import git
-from patchkit.series import export, labels
+from patchkit.series import export, labels, modules
 from patchkit.tests.conftest import FILES, commit, snapshot
 
 
@@ -164,4 +164,5 @@ def test_nothing_to_export(fork: Fork) -> None:
 
 
 def test_labels(series: Fork) -> None:
+    assert modules(series.patches()) == ["polls.tests"]
     assert labels(series.patches()) == ["polls"]

@@ -1,0 +1,45 @@
+"""Do the series' own tests execute every line and branch that it adds?"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from patchkit import say, series, suite
+from patchkit.checkout import BASE_BRANCH, Fork
+
+
+def check(fork: Fork) -> bool:
+    """Run the test modules that the series touches and look at the added lines.
+
+    Args:
+        fork: the repository, with a checkout.
+
+    Returns:
+        Whether each added line in Django's code was executed, and left in each
+        direction that it can be left in.
+    """
+    modules = series.modules(fork.patches())
+    say(f"Running {' '.join(modules)} on SQLite.")
+    with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
+        report = Path(name) / "coverage.xml"
+        env = suite.environment(fork, "django", "context", os.environ)
+        env |= {"COVERAGE_FILE": str(Path(name) / "data")}
+        coverage = (sys.executable, "-m", "coverage")
+        tests = fork.django / "tests"
+        run = ("run", "--branch", f"--source={fork.django / 'django'}", "runtests.py")
+        for command in (
+            (*coverage, *run, "--parallel=1", *modules),
+            (*coverage, "xml", "--quiet", f"-o{report}"),
+        ):
+            if subprocess.run(command, cwd=tests, env=env).returncode:
+                return False
+        result = subprocess.run(
+            [
+                *("diff-cover", str(report), f"--compare-branch={BASE_BRANCH}"),
+                *("--branch-coverage", "--fail-under=100", "--include=django/**"),
+            ],
+            cwd=fork.django,
+        )
+    return not result.returncode
