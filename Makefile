@@ -28,6 +28,7 @@ KIT_ENV = $(if $(filter postgresql,$(DB)),kit-postgresql,kit)
 help:
 	@echo 'make demo [DB=postgresql]  the ticket on unpatched and on patched Django'
 	@echo 'make test                  all checks, as CI runs them'
+	@echo "make test-full             Django's whole suite, compared with the base: an hour"
 	@echo 'make fuzz [DB=postgresql]  10,000 random schedules of tasks and transactions'
 	@echo 'make bench                 what the series costs, against the base'
 	@echo 'make lint                  ruff, mypy; black, isort, flake8 on the series'
@@ -52,6 +53,10 @@ demo: .venv/ready
 .PHONY: test
 test: .venv/ready
 	@.venv/bin/tox
+
+.PHONY: test-full
+test-full: .venv/ready
+	$(call tox,full)
 
 # A number of examples, and other ones each time.
 EXAMPLES ?= 10000

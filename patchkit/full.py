@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -25,8 +24,7 @@ from patchkit.checkout import BASE_BRANCH, BRANCH, Fork
 from patchkit.demo import WIDTH
 from patchkit.git import environment, git
 
-# Where a run's progress is looked up, and how often it is told, in seconds.
-POLL = 1
+# How often a run's progress is told, in seconds.
 TELL = 30
 # A mark for each test that ended, as unittest prints them.
 MARKS = re.compile(r"^[.sxuEF]+$", re.MULTILINE)
@@ -144,11 +142,11 @@ def _execute(fork: Fork, run: Run, env: Mapping[str, str], log: Path) -> Result:
             stderr=subprocess.STDOUT,
         )
         try:
-            told = time.monotonic()
-            while process.poll() is None:
-                time.sleep(POLL)
-                if time.monotonic() - told >= TELL:
-                    told = time.monotonic()
+            while True:
+                try:
+                    process.wait(TELL)
+                    break
+                except subprocess.TimeoutExpired:
                     say(f"   {run.title}: {_progress(log)}")
         finally:
             process.terminate()
