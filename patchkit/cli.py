@@ -43,7 +43,7 @@ def _lint(fork: Fork, args: argparse.Namespace) -> bool:
 
 
 def _prefixes(fork: Fork, args: argparse.Namespace) -> bool:
-    return prefixes.check(fork)
+    return prefixes.check(fork, args.upstream)
 
 
 def _hunks(fork: Fork, args: argparse.Namespace) -> bool:
@@ -130,6 +130,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "prefixes",
+        parents=[upstream],
         help="run the tests that each prefix of the series touches, on SQLite",
     )
     command.set_defaults(run=_prefixes)

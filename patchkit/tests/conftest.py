@@ -82,6 +82,17 @@ def commit(tree: Path, message: str, files: dict[str, str]) -> str:
     return git(tree, "rev-parse", "HEAD")
 
 
+def commit_base(fork: Fork, files: dict[str, str]) -> None:
+    """Commit files to the base of a checkout that has no series yet.
+
+    Args:
+        fork: the repository.
+        files: contents by path.
+    """
+    commit(fork.django, "Base.", files)
+    git(fork.base, "reset", "--quiet", "--hard", checkout.BRANCH)
+
+
 @pytest.fixture
 def fork(tmp_path: Path) -> Fork:
     """A repository whose base is in the cache, without a series."""

@@ -7,8 +7,7 @@ import pytest
 from patchkit import KitError, checkout, full, postgresql
 from patchkit.checkout import Fork
 from patchkit.full import Result, Run
-from patchkit.git import git
-from patchkit.tests.conftest import commit
+from patchkit.tests.conftest import commit, commit_base
 
 # Fails as Django's does: the same test in both trees, and what NEW says.
 RUNTESTS = """\
@@ -40,12 +39,8 @@ def make(fork: Fork, calls: Path, new: str) -> None:
     """Make a checkout in which the series brings new failures."""
     runtests = RUNTESTS.format(calls=str(calls), broken=str(calls.parent / "broken"))
     checkout.make(fork)
-    # As part of the base.
-    files = {"tests/runtests.py": runtests, "tests/polls/outcome.py": ""}
-    commit(fork.django, "Base.", files)
-    fork.django.joinpath("tests/polls/__init__.py").touch()
-    git(fork.base, "reset", "--hard", "ticket_31997")
-    commit(fork.django, "Series.", {"tests/polls/outcome.py": new})
+    commit_base(fork, {"tests/runtests.py": runtests, "tests/polls/outcome.py": ""})
+    commit(fork.django, "Series.", {"tests/polls/outcome.py": new or "# None.\n"})
 
 
 def test_no_new_failure(
