@@ -28,6 +28,8 @@ from patchkit.git import environment, git
 TELL = 30
 # A mark for each test that ended, as unittest prints them.
 MARKS = re.compile(r"^[.sxuEF]+$", re.MULTILINE)
+# Of an object, in the parameters of a subtest: another one each time.
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 FAILURE = re.compile(r"^(?:ERROR|FAIL|UNEXPECTED SUCCESS): .+$", re.MULTILINE)
 
 
@@ -88,7 +90,7 @@ class Result:
         return cls(
             int(end[1]),
             int(skipped[1]) if skipped else 0,
-            tuple(sorted(set(FAILURE.findall(output)))),
+            tuple(sorted(set(FAILURE.findall(ADDRESS.sub("", output))))),
         )
 
 
@@ -125,14 +127,13 @@ def _copy(fork: Fork, tree: str) -> Iterator[Path]:
 def _execute(fork: Fork, run: Run, env: Mapping[str, str], log: Path) -> Result:
     """Run the suite in a copy of the tree, telling how far it is."""
     say(f"== {run.title}: the output is in {relative(log, fork.root)}")
-    module = "postgresql" if run.database == "postgresql" else "sqlite_memory"
     processes = multiprocessing.cpu_count()
     with _copy(fork, run.tree) as copy, log.open("wb") as file:
         variables = suite.environment(fork, run.tree, run.scope, env)
         process = subprocess.Popen(
             [
                 *(sys.executable, "runtests.py", "--noinput"),
-                f"--settings={suite.PACKAGE}.settings.{module}",
+                f"--settings={suite.PACKAGE}.settings.full_{run.database}",
                 f"--parallel={processes}",
             ],
             cwd=copy / "tests",

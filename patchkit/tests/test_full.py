@@ -86,7 +86,7 @@ def test_interrupted(fork: Fork, calls: Path) -> None:
     assert full.check(fork)
     lines = calls.read_text().splitlines()
     assert len(lines) == 1 + 6
-    assert sum("settings.postgresql" in line for line in lines) == 3
+    assert sum("settings.full_postgresql" in line for line in lines) == 3
     assert [line.split()[-1] for line in lines[1:4]] == ["context"] * 2 + ["thread"]
 
 
@@ -95,11 +95,12 @@ def test_parse() -> None:
     output = "...\nRan 3 tests in 0.1s\n\nOK\n"
     assert Result.parse(output) == Result(3, 0, ())
     output = (
-        "ERROR: a (x.Y.a)\nFAIL: b (x.Y.b) (n=1)\nFAIL: b (x.Y.b) (n=1)\n"
+        "ERROR: a (x.Y.a)\nFAIL: b (x.Y.b) (n=<object object at 0x7fed8341b280>)\n"
+        "FAIL: b (x.Y.b) (n=<object object at 0x7fed8341b280>)\n"
         "\nRan 1,2\nRan 18361 tests in 576.473s\n\n"
         "FAILED (failures=10, errors=1, skipped=1429, expected failures=7)\n"
     )
-    failures = ("ERROR: a (x.Y.a)", "FAIL: b (x.Y.b) (n=1)")
+    failures = ("ERROR: a (x.Y.a)", "FAIL: b (x.Y.b) (n=<object object>)")
     assert Result.parse(output) == Result(18361, 1429, failures)
 
 
