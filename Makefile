@@ -29,6 +29,7 @@ help:
 	@echo 'make demo [DB=postgresql]  the ticket on unpatched and on patched Django'
 	@echo 'make test                  all checks, as CI runs them'
 	@echo "make test-full             Django's whole suite, compared with the base: an hour"
+	@echo "make docs                  build Django's documentation; the review of what changes"
 	@echo 'make fuzz [DB=postgresql]  10,000 random schedules of tasks and transactions'
 	@echo 'make bench                 what the series costs, against the base'
 	@echo 'make lint                  ruff, mypy; black, isort, flake8 on the series'
@@ -58,6 +59,10 @@ test: .venv/ready
 test-full: .venv/ready
 	$(call tox,full)
 
+.PHONY: docs
+docs: .venv/ready
+	$(call tox,docs)
+
 # A number of examples, and other ones each time.
 EXAMPLES ?= 10000
 .PHONY: fuzz
@@ -85,4 +90,5 @@ export: .venv/ready
 .PHONY: clean
 clean: .venv/ready
 	$(call tox,kit) -- clean
-	@rm -rf .tox .venv .mypy_cache .pytest_cache .ruff_cache django-fork/.cache
+	@rm -rf .tox .venv .mypy_cache .pytest_cache .ruff_cache django-fork/.cache \
+	    django-fork/.full docs_changes/_build

@@ -9,10 +9,12 @@ from patchkit import (
     KitError,
     checkout,
     cover,
+    docs,
     full,
     hunks,
     lint,
     prefixes,
+    relative,
     say,
     series,
     suite,
@@ -54,6 +56,15 @@ def _hunks(fork: Fork, args: argparse.Namespace) -> bool:
 def _cover(fork: Fork, args: argparse.Namespace) -> bool:
     checkout.make(fork, args.upstream)
     return cover.check(fork)
+
+
+def _docs(fork: Fork, args: argparse.Namespace) -> bool:
+    from patchkit import review
+
+    checkout.make(fork, args.upstream)
+    passed = docs.build_both(fork)
+    say(f"The review: {relative(review.write(fork), fork.root)}")
+    return passed
 
 
 def _full(fork: Fork, args: argparse.Namespace) -> bool:
@@ -148,6 +159,14 @@ def parser() -> argparse.ArgumentParser:
         help="run the series' own tests and look whether they execute all it adds",
     )
     command.set_defaults(run=_cover)
+
+    command = commands.add_parser(
+        "docs",
+        parents=[upstream],
+        help="build and check the documentation of both trees, and write the page "
+        "that shows what the series changes in it",
+    )
+    command.set_defaults(run=_docs)
 
     command = commands.add_parser(
         "full",

@@ -1,0 +1,146 @@
+"""Deliberate mistakes in the documentation are found; those of the base aren't new."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from patchkit import docs, review
+from patchkit.checkout import Fork
+from patchkit.docs import Problem
+
+# What Django's documentation is built with, as it is, around two small pages.
+TOOLS = ("Makefile", "conf.py", "lint.py", "spelling_wordlist", "_ext", "_theme")
+CONTENTS = """\
+========
+Contents
+========
+
+.. toctree::
+
+    topic
+"""
+TOPIC = """\
+=====
+Topic
+=====
+
+.. _topic-label:
+
+A section
+=========
+
+This refers to :ref:`a label <topic-label>` and to :func:`asyncio.run`::
+
+    def function():
+        return 1
+
+"""
+BROKEN = "This one refers to :ref:`nowhere`.\n"
+MISSPELT = "This one is mispelt.\n"
+INDENTED = "It's called like this::\n\n    def function():\n      return 1\n"
+LONG = "This line is too long. " * 4 + "\n"
+
+needs_dictionary = pytest.mark.skipif(
+    not docs.spelling_is_possible(), reason="apt install enchant-2 aspell-en"
+)
+
+
+@pytest.fixture
+def fork(tmp_path: Path) -> Fork:
+    """Two trees with little documentation."""
+    fork = Fork(tmp_path)
+    for tree in docs.TREES:
+        directory = fork.tree(tree) / "docs"
+        directory.mkdir(parents=True)
+        for name in ("django", "tests"):
+            (directory.parent / name).symlink_to(Fork().tree("base") / name)
+        for name in TOOLS:
+            source = Fork().base / "docs" / name
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, directory / name)
+        for name, text in (("contents", CONTENTS), ("topic", TOPIC)):
+            (directory / f"{name}.txt").write_text(text)
+    return fork
+
+
+def add(fork: Fork, tree: str, text: str) -> None:
+    """Add text to the topic of a tree."""
+    with (fork.tree(tree) / "docs" / "topic.txt").open("a") as file:
+        file.write(text)
+
+
+def test_no_mistake(fork: Fork, capsys: pytest.CaptureFixture[str]) -> None:
+    add(fork, "django", "This paragraph is new.\n")
+    assert docs.build_both(fork)
+    assert capsys.readouterr().out.count("make html") == 2
+    # Nothing is built again but for what has changed.
+    assert docs.build_both(fork)
+    assert capsys.readouterr().out.count("make ") == 0
+    add(fork, "django", "\nSo is this one.\n")
+    assert docs.build_both(fork)
+    output = capsys.readouterr().out
+    assert output.count("make html") == output.count("django: make html") == 1
+    html = docs.output(fork, "django") / "html" / "topic.html"
+    assert "So is this one." in html.read_text()
+
+
+@pytest.mark.parametrize(
+    ("mistake", "complaint"),
+    [
+        (BROKEN, "html: docs/topic.txt:15: WARNING: undefined label: 'nowhere'"),
+        pytest.param(
+            MISSPELT,
+            "spelling: docs/topic.txt:15: Spell check: mispelt",
+            marks=needs_dictionary,
+        ),
+        (INDENTED, "black: docs/topic.txt: Rewriting..."),
+        (LONG, "lint: docs/topic.txt:15: Line too long"),
+        (
+            "See :setting:`DATABASE_SCOPE`.\n",
+            "html: docs/topic.txt:15: WARNING: ",
+        ),
+        (
+            "See :func:`asyncio.runs`.\n",
+            "html: docs/topic.txt:15: WARNING: py:func reference target not found",
+        ),
+    ],
+    ids=["reference", "spelling", "indentation", "length", "setting", "function"],
+)
+def test_mistakes(
+    fork: Fork, capsys: pytest.CaptureFixture[str], mistake: str, complaint: str
+) -> None:
+    add(fork, "django", mistake)
+    assert not docs.build_both(fork)
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith(complaint)]) == 1, lines
+    # Nor on the second time, when nothing is built.
+    assert not docs.build_both(fork)
+    # The base has it too: moved by a line, it's still the same.
+    add(fork, "base", "Something else.\n\n" + mistake)
+    assert docs.build_both(fork)
+
+
+def test_new_problems_are_counted() -> None:
+    one, other = (Problem("html", "a.txt", "WARNING: x", line) for line in (1, 2))
+    assert docs.new_problems([one], [other]) == []
+    assert docs.new_problems([one], [one, other]) == [one, other]
+
+
+def test_compare() -> None:
+    before = '<p>An <a href="#old">old</a> word.</p><p>Gone.</p>'
+    after = '<p>A <a href="#new">new</a> word.</p><pre>def f():\n    pass\n</pre>'
+    old, new = review.compare(before, after)
+    assert "<ins>" not in old and "<del>" not in new
+    assert "Gone." in old and "Gone." not in new
+    assert '<a href="#new">' in new and "Link:" not in new
+    assert "def f():\n    pass" in new
+
+
+def test_headings() -> None:
+    text = (
+        CONTENTS + "\n" + TOPIC + "\nTable\n~~~~~\n\n====  ====\na     b\n====  ====\n"
+    )
+    lines = text.splitlines()
+    found = [lines[number - 1] for number in review.headings(text)]
+    assert found == ["Contents", "Topic", "A section", "Table"]
