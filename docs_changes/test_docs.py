@@ -128,13 +128,18 @@ def test_new_problems_are_counted() -> None:
 
 
 def test_compare() -> None:
-    before = '<p>An <a href="#old">old</a> word.</p><p>Gone.</p>'
-    after = '<p>A <a href="#new">new</a> word.</p><pre>def f():\n    pass\n</pre>'
+    code = (
+        '<div class="highlight-default notranslate"><pre><span>def</span> f():\n'
+        "    <span>pass</span>\n\n</pre></div>"
+    )
+    before = f'<p>An <a href="#old">old</a> word.</p>{code}<p>Gone.</p>'
+    after = f'<p>A <a href="#new">new</a> word.</p>{code}<p>So.</p>{code * 2}'
     old, new = review.compare(before, after)
     assert "<ins>" not in old and "<del>" not in new
-    assert "Gone." in old and "Gone." not in new
+    assert "<del>Gone.</del>" in old and "Gone." not in new
     assert '<a href="#new">' in new and "Link:" not in new
-    assert "def f():\n    pass" in new
+    # Code stays as it is, byte for byte.
+    assert old.count(code) == 1 and new.count(code) == 3
 
 
 def test_headings() -> None:

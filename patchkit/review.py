@@ -1,6 +1,7 @@
 """The review page: each section of the documentation that the series changes."""
 
 import copy
+import hashlib
 import re
 import subprocess
 from collections.abc import Iterator
@@ -271,6 +272,20 @@ def _link(content: str, page: str, tree: str) -> str:
     return "".join(lxml.html.tostring(e, encoding="unicode") for e in fragment)
 
 
+def _fold(text: str, blocks: dict[str, str]) -> str:
+    """Make each block of code a word of its own, as the diff loses its spaces."""
+    fragment = lxml.html.fragment_fromstring(text, create_parent="div")
+    for block in fragment.xpath(".//div[starts-with(@class, 'highlight-')]"):
+        tail, block.tail = block.tail, None
+        html = lxml.html.tostring(block, encoding="unicode")
+        word = hashlib.sha256(html.encode()).hexdigest()
+        blocks[word] = html
+        image = lxml.html.Element("img", src=word)
+        image.tail = tail
+        block.getparent().replace(block, image)
+    return "".join(lxml.html.tostring(e, encoding="unicode") for e in fragment)
+
+
 def compare(before: str, after: str) -> tuple[Markup, Markup]:
     """Mark what differs between two versions of a section.
 
@@ -282,9 +297,16 @@ def compare(before: str, after: str) -> tuple[Markup, Markup]:
         Both versions; in the first, what the second lacks is in <del>, and in
         the second, what the first lacks is in <ins>.
     """
+    blocks: dict[str, str] = {}
     # Where a link goes to isn't to be printed as a part of the text.
-    both = (text.replace(" href=", " data-href=") for text in (before, after))
-    merged = htmldiff(*both).replace(" data-href=", " href=")
+    both = (
+        _fold(text.replace(" href=", " data-href="), blocks) for text in (before, after)
+    )
+    merged = re.sub(
+        r'<img src="(\w+)">',
+        lambda match: blocks.get(match[1], match[0]),
+        htmldiff(*both),
+    ).replace(" data-href=", " href=")
     results = []
     for unwanted in ("ins", "del"):
         side = lxml.html.fragment_fromstring(merged, create_parent="div")
