@@ -223,7 +223,7 @@ def build_both(fork: Fork) -> bool:
     Raises:
         KitError: a check broke off.
     """
-    checks = CHECKS
+    checks: tuple[str, ...] = CHECKS
     if not spelling_is_possible():
         say("The spelling is NOT CHECKED: apt install enchant-2 aspell-en.")
         checks = tuple(check for check in CHECKS if check != "spelling")

@@ -31,6 +31,8 @@ MARKS = re.compile(r"^[.sxuEF]+$", re.MULTILINE)
 # Of an object, in the parameters of a subtest: another one each time.
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 FAILURE = re.compile(r"^(?:ERROR|FAIL|UNEXPECTED SUCCESS): .+$", re.MULTILINE)
+# Of settings, in which the databases and the scope are set.
+MODULES = ("full_sqlite", "full_postgresql", "postgresql")
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,10 @@ def _key(fork: Fork, run: Run, server: str) -> str:
     # Not the whole tree: its docs don't count.
     code = git(fork.django, "rev-parse", f"{branch}:django", f"{branch}:tests")
     installed = sorted(f"{d.name}=={d.version}" for d in distributions())
-    settings = sorted((fork.root / suite.PACKAGE / "settings").glob("*.py"))
+    directory = fork.root / suite.PACKAGE / "settings"
+    settings = [directory / f"{name}.py" for name in ("__init__", *MODULES)]
     words = [code, run.scope, server, sys.version, *installed]
-    words += [path.read_text(encoding="utf-8") for path in settings]
+    words += [file.read_text(encoding="utf-8") for file in settings if file.exists()]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
 

@@ -47,7 +47,6 @@ class Change:
     Attributes:
         page: the page, relative to docs/, without the ending.
         anchor: the section's id in the page.
-        anchors: for each tree that has it, what the builds link to.
         title: the section's title.
         path: the titles of the sections around it.
         before: the section as HTML, with what is removed marked; None if new.
@@ -365,16 +364,14 @@ def changes(fork: Fork) -> list[Page]:
             if before and before.content == section.content:
                 continue
             after = _link(section.content, name, "django")
-            sides: tuple[Markup | None, Markup]
+            sides: tuple[Markup | None, Markup] = None, Markup(after)
             if before:
                 sides = compare(_link(before.content, name, "base"), after)
-            else:
-                sides = None, Markup(after)
             those = {commits[i] for i in ids[anchor] if i in commits}
             ordered = sorted(those, key=lambda commit: commit.number)
             path = list(section.path)
             page.changes.append(
-                Change(name, anchor, section.title, path, *sides, ordered)
+                Change(name, anchor, section.title, path, sides[0], sides[1], ordered)
             )
         for anchor, section in old.items():
             if anchor not in new:

@@ -1,7 +1,8 @@
 """The server's side of it: PostgreSQL's backends, a process a connection."""
 
+from __future__ import annotations
+
 import time
-from typing import Self
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
@@ -16,7 +17,7 @@ class Backends:
     database other than PostgreSQL all counts are None.
     """
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Backends:
         self.monitor = None
         if connections[DEFAULT_DB_ALIAS].vendor == "postgresql":
             self.monitor = connections[DEFAULT_DB_ALIAS].copy()

@@ -17,11 +17,12 @@ _directory = Path(os.environ.get("TICKET31997_DIR") or tempfile.gettempdir())
 DATABASES = {
     alias: {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": _directory / f"{alias}.sqlite3",
+        # Django 2.2 knows no paths but strings.
+        "NAME": str(_directory / f"{alias}.sqlite3"),
         # How long a connection waits for another one's lock, in seconds. Where
         # both are used by the same thread it waits in vain.
         "OPTIONS": {"timeout": 0.05},
-        "TEST": {"NAME": _directory / f"test_{alias}.sqlite3"},
+        "TEST": {"NAME": str(_directory / f"test_{alias}.sqlite3")},
     }
     for alias in ("default", "other")
 }

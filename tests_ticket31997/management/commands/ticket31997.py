@@ -28,8 +28,8 @@ class Command(BaseCommand):
         for name in options["shapes"] or SHAPES:
             outcome = measure(name)
             if options["json"]:
-                title = {"title": SHAPES[name].title}
-                self.stdout.write(json.dumps(asdict(outcome) | title))
+                values = {**asdict(outcome), "title": SHAPES[name].title}
+                self.stdout.write(json.dumps(values))
             else:
                 self.stdout.write(
                     f"{SHAPES[name].title}: {outcome.result}, "
