@@ -11,7 +11,9 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12; do \
 	&& echo "$$python" && break; done)
 
 # pyenv's shims, and tox behind them, find those versions only that this names.
-PYENVS := $(shell pyenv versions --bare 2>/dev/null | grep -E '^3\.1[234]\.[0-9]+$$')
+# 3.8, for `make history`, is the last one: what is first is `python3`.
+PYENVS := $(shell pyenv versions --bare 2>/dev/null \
+	| grep -E '^3\.(8|1[234])\.[0-9]+$$' | sort -t . -k 2n,2 | sed '/^3\.8/{H;d};$${G}')
 ifneq (,$(PYENVS))
 empty :=
 export PYENV_VERSION ?= $(subst $(empty) $(empty),:,$(PYENVS))
@@ -31,6 +33,7 @@ help:
 	@echo "make test-full             Django's whole suite, compared with the base: an hour"
 	@echo "make docs                  build Django's documentation; the review of what changes"
 	@echo 'make fuzz [DB=postgresql]  10,000 random schedules of tasks and transactions'
+	@echo 'make history               the ticket on the versions of Django since 2.2'
 	@echo 'make bench                 what the series costs, against the base'
 	@echo 'make lint                  ruff, mypy; black, isort, flake8 on the series'
 	@echo 'make checkout              make django-fork/django and django-fork/base'
@@ -71,6 +74,10 @@ fuzz: .venv/ready
 	$(call tox,$(DB)) -- --scope=thread \
 	    tests_ticket31997.test_property.OwnershipTests
 
+.PHONY: history
+history: .venv/ready
+	$(call tox,kit-postgresql) -- history
+
 .PHONY: bench
 bench: .venv/ready
 	$(call tox,bench)
@@ -91,4 +98,4 @@ export: .venv/ready
 clean: .venv/ready
 	$(call tox,kit) -- clean
 	@rm -rf .tox .venv .mypy_cache .pytest_cache .ruff_cache django-fork/.cache \
-	    django-fork/.full docs_changes/_build
+	    django-fork/.full django-fork/.history docs_changes/_build

@@ -72,6 +72,13 @@ def _full(fork: Fork, args: argparse.Namespace) -> bool:
     return full.check(fork, again=args.again)
 
 
+def _history(fork: Fork, args: argparse.Namespace) -> bool:
+    from patchkit.history import history
+
+    checkout.make(fork, args.upstream)
+    return history(fork)
+
+
 def _runtests(fork: Fork, args: argparse.Namespace) -> bool:
     checkout.make(fork, args.upstream)
     scopes = [args.scope] if args.scope else suite.SCOPES
@@ -178,6 +185,14 @@ def parser() -> argparse.ArgumentParser:
         "--again", action="store_true", help="forget the results that are kept"
     )
     command.set_defaults(run=_full)
+
+    command = commands.add_parser(
+        "history",
+        parents=[upstream],
+        help="run the ticket on the versions of Django since 2.2, and write the tables "
+        "into README.md",
+    )
+    command.set_defaults(run=_history)
 
     command = commands.add_parser(
         "runtests",

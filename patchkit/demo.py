@@ -46,8 +46,18 @@ type Outcome = dict[str, Any]
 
 
 @contextmanager
-def _database(name: str) -> Iterator[Mapping[str, str]]:
-    """Provide an empty database; yield the environment that points to it."""
+def empty_database(name: str) -> Iterator[Mapping[str, str]]:
+    """Provide an empty database.
+
+    Args:
+        name: "sqlite" or "postgresql".
+
+    Yields:
+        The environment for the commands that use it.
+
+    Raises:
+        KitError: the server can't be reached.
+    """
     if name == "sqlite":
         yield os.environ
         return
@@ -164,7 +174,7 @@ def demo(fork: Fork, database: str, *, markdown: bool = False) -> bool:
     Raises:
         KitError: the database can't be reached, or a run broke off.
     """
-    with _database(database) as env:
+    with empty_database(database) as env:
         outcomes = {run: _run(fork, run, database, env) for run in RUNS}
     problems = judge(outcomes)
     titles = {o["shape"]: o["title"] for o in outcomes[BASE]}

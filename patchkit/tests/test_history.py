@@ -1,0 +1,95 @@
+"""The table of Django's versions: no row is dropped, and where it goes."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from patchkit import ROOT, KitError, history
+from patchkit.checkout import Fork
+from patchkit.history import RELEASES, Release
+
+README = """\
+Before.
+
+<!-- history: sqlite -->
+old
+<!-- history ends -->
+
+Between.
+
+<!-- history: postgresql -->
+<!-- history ends -->
+"""
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def test_every_version_of_the_ticket_is_there() -> None:
+    versions = {release.django[:3] for release in RELEASES if release.django}
+    assert versions == {"2.2", "3.0", "3.1", "3.2", "4.2", "5.2", "6.0", "6.1"}
+    for version in versions - {"2.2"}:
+        assert len({r.asgiref for r in RELEASES if r.django[:3] == version}) >= 2
+    assert {r.scope for r in RELEASES if r.tree} == {"context", "thread"}
+
+
+def test_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    release = Release("2.2.28", "", "3.8", "psycopg2-binary==2.8.6")
+    missing = history.run(Fork(tmp_path), release, "sqlite", {})
+    assert missing == {"": "no interpreter (Python 3.8)"}
+    other = Release("6.1.3", "3.13.0", HERE, "")
+    results = [(release, missing), (other, {"one": "ok", "two": "locked"})]
+    assert history._render(results).splitlines() == [
+        "| Django | asgiref | Python | one | two |",
+        "|---|---|---|---|---|",
+        "| 2.2.28 | none | 3.8 | no interpreter (Python 3.8) | "
+        "no interpreter (Python 3.8) |",
+        f"| 6.1.3 | 3.13.0 | {HERE} | ok | locked |",
+    ]
+
+
+def test_environment_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = Release("", "", HERE, "pip", tree="django")
+    fork = Fork(tmp_path)
+    monkeypatch.setattr(Release, "requirements", ["pip"])
+    python = history.environment(fork, release)
+    assert python and python.exists()
+    marker = python.parent / "marker"
+    marker.touch()
+    assert history.environment(fork, release) == python
+    assert marker.exists()
+    monkeypatch.setattr(Release, "requirements", ["no-such-package-31997"])
+    with pytest.raises(KitError, match="no-such-package-31997"):
+        history.environment(fork, release)
+    # It isn't taken for a whole one the next time.
+    with pytest.raises(KitError):
+        history.environment(fork, release)
+
+
+def test_splice() -> None:
+    text = history.splice(README, "sqlite", "| new |")
+    assert "old" not in text
+    begin = text.index("<!-- history: sqlite -->")
+    assert begin < text.index("| new |") < text.index("Between.")
+    assert history.splice(text, "sqlite", "| new |") == text
+    with pytest.raises(KitError, match="lacks the markers"):
+        history.splice("", "sqlite", "")
+
+
+def test_readme_has_the_tables() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in ("sqlite", "postgresql"):
+        begin = text.index(history.MARKERS[0].format(name))
+        rows = text[begin : text.index(history.MARKERS[1], begin)].splitlines()
+        rows = [row for row in rows if row.startswith("| ") and "Django" not in row]
+        titles = [row.split(" | ")[0].removeprefix("| ") for row in rows]
+        assert titles == [release.title for release in RELEASES]
+
+
+def test_words() -> None:
+    outcome = json.loads('{"result": "IntegrityError: rows invisible"}')
+    assert history._words(outcome) == "rows invisible"
+    assert history._words({"result": "database is locked"}) == "locked"
