@@ -32,6 +32,7 @@ help:
 	@echo 'make test                  all checks, as CI runs them'
 	@echo "make test-full             Django's whole suite, compared with the base: an hour"
 	@echo "make docs                  build Django's documentation; the review of what changes"
+	@echo 'make clients               5,000 requests by 200 clients to uvicorn and daphne ...'
 	@echo 'make fuzz [DB=postgresql]  10,000 random schedules of tasks and transactions'
 	@echo 'make history               the ticket on the versions of Django since 2.2'
 	@echo 'make bench                 what the series costs, against the base'
@@ -65,6 +66,15 @@ test-full: .venv/ready
 .PHONY: docs
 docs: .venv/ready
 	$(call tox,docs)
+
+# `make test` has a tenth of the requests.
+REQUESTS ?= 5000
+CLIENTS ?= 200
+.PHONY: clients
+clients: export TICKET31997_REQUESTS = $(REQUESTS)
+clients: export TICKET31997_CLIENTS = $(CLIENTS)
+clients: .venv/ready
+	$(call tox,clients)
 
 # A number of examples, and other ones each time.
 EXAMPLES ?= 10000

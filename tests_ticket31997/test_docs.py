@@ -1,20 +1,17 @@
 """The Python examples in the documentation that the series adds, executed."""
 
 import asyncio
-import os
 import re
 import textwrap
-import unittest
 from pathlib import Path
-from unittest import mock
 
 import django
-from django.conf import global_settings
 from django.db import connection, connections, transaction
 from django.db.transaction import TransactionManagementError
 from django.test import SimpleTestCase, TransactionTestCase, override_settings
 
 from tests_ticket31997.models import Choice, Question
+from tests_ticket31997.utils import OnLoopMixin, needs_series
 
 DOCS = Path(django.__file__).parent.parent / "docs"
 SECTION = re.compile(
@@ -33,13 +30,8 @@ def examples():
     return [textwrap.dedent(code) for _, code in EXAMPLE.findall(section)]
 
 
-@unittest.skipUnless(
-    hasattr(global_settings, "DATABASE_CONNECTION_SCOPE"),
-    "The series isn't applied.",
-)
-@override_settings(DATABASE_CONNECTION_SCOPE="thread")
-@mock.patch.dict(os.environ, {"DJANGO_ALLOW_ASYNC_UNSAFE": "true"})
-class ExampleTests(TransactionTestCase):
+@needs_series
+class ExampleTests(OnLoopMixin, TransactionTestCase):
     available_apps = ["tests_ticket31997"]
 
     def execute(self, *numbers, **names):
@@ -150,10 +142,7 @@ class ExampleTests(TransactionTestCase):
         self.assertEqual(Question.objects.count(), 2)
 
 
-@unittest.skipUnless(
-    hasattr(global_settings, "DATABASE_CONNECTION_SCOPE"),
-    "The series isn't applied.",
-)
+@needs_series
 class AllExamplesTests(SimpleTestCase):
     def test_each_is_executed(self):
         """A new example needs a test of its own above."""

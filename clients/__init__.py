@@ -1,0 +1,1 @@
+"""The programs that people really use, against the patched tree."""

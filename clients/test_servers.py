@@ -1,0 +1,139 @@
+"""uvicorn and daphne with many clients: requests are isolated, nothing is lost."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import httpx
+import psycopg
+import pytest
+
+from clients.conftest import backends, texts
+from patchkit import ROOT
+
+# `make clients` asks for 5,000 requests by 200 clients.
+REQUESTS = int(os.environ.get("TICKET31997_REQUESTS", "500"))
+CLIENTS = int(os.environ.get("TICKET31997_CLIENTS", "50"))
+KINDS = ("write", "sleep", "fail", "stream", "cut")
+# How long a server may take to notice, to start or to stop, in seconds.
+PATIENCE = 30
+
+APPLICATION = "clients.site.asgi:application"
+COMMANDS = {
+    "uvicorn": ["uvicorn", "--log-level=warning", "--fd={fd}", APPLICATION],
+    "daphne": ["daphne", "--verbosity=0", "--fd={fd}", APPLICATION],
+}
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "That takes too long."
+        time.sleep(0.05)
+
+
+@contextmanager
+def serve(name: str, env: Mapping[str, str]) -> Iterator[str]:
+    """Run an ASGI server on a socket; yield the address."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as listener:
+        host, port = listener.getsockname()
+        fd = listener.fileno()
+        process = subprocess.Popen(
+            [sys.executable, "-m", *(word.format(fd=fd) for word in COMMANDS[name])],
+            cwd=ROOT,
+            env=dict(env) | {"DJANGO_SETTINGS_MODULE": "clients.site.settings"},
+            pass_fds=[fd],
+        )
+    try:
+        # The socket takes requests before there is somebody to answer them.
+        address = f"http://{host}:{port}"
+        wait_for(lambda: process.poll() is not None or answers(address))
+        assert process.poll() is None, "The server has ended."
+        yield address
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def answers(address: str) -> bool:
+    """Return whether a server answers within a second."""
+    try:
+        return httpx.get(f"{address}/stats", trust_env=False, timeout=1).is_success
+    except httpx.TransportError:
+        return False
+
+
+async def ask(client: httpx.AsyncClient, kind: str, number: int) -> str:
+    """Make a request; return how it ended."""
+    async with client.stream("GET", f"/{kind}/{number}") as response:
+        if kind == "cut":
+            async for chunk in response.aiter_text():
+                return f"cut after {chunk!r}"
+        body = await response.aread()
+        return f"{response.status_code} {body.decode()[:11]}"
+
+
+async def ask_all(address: str) -> dict[tuple[str, int], str]:
+    """Make all requests, by so many clients at a time."""
+    free = asyncio.Semaphore(CLIENTS)
+    limits = httpx.Limits(max_connections=CLIENTS)
+    results = {}
+
+    async def one(number: int) -> None:
+        kind = KINDS[number % len(KINDS)]
+        async with free:
+            results[kind, number] = await ask(client, kind, number)
+
+    async with httpx.AsyncClient(
+        base_url=address, limits=limits, timeout=PATIENCE * 10, trust_env=False
+    ) as client:
+        await asyncio.gather(*map(one, range(REQUESTS)))
+    return results
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_server(
+    name: str, server: Mapping[str, str], database: psycopg.Connection
+) -> None:
+    wait_for(lambda: not backends(database))
+    with serve(name, server) as address:
+        results = asyncio.run(ask_all(address))
+
+        def stats() -> dict:
+            return httpx.get(f"{address}/stats", trust_env=False).json()
+
+        # A disconnect is noticed a little later.
+        wait_for(lambda: not stats()["in_use"])
+        noted = stats()
+        # Outside of requests there's one connection, whatever goes on in them.
+        (outside,) = noted["outside"]
+        wait_for(lambda: backends(database) == {int(outside)})
+    assert noted["conflicts"] == []
+    ends = {
+        "write": "200 done",
+        "sleep": "200 done",
+        "fail": "500 ",
+        "stream": "200 begun done",
+        "cut": "cut after 'begun '",
+    }
+    for (kind, number), end in results.items():
+        wanted = ends[kind]
+        assert end.startswith(wanted[:15]), (kind, number, end)
+    wanted_rows = sorted(
+        f"{kind} {number} {which}"
+        for kind, number in results
+        if kind not in ("fail", "cut")
+        for which in ("first", "second")
+    )
+    rows = texts(database)
+    assert [row for row in rows if not row.startswith("outside")] == wanted_rows
+    # Two tasks have shared the connection, and lost nothing either.
+    for task in ("one", "other"):
+        assert rows.count(f"outside {task}") >= noted["outside"][outside] // 3
+    wait_for(lambda: not backends(database))
