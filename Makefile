@@ -90,7 +90,7 @@ history: .venv/ready
 
 .PHONY: bench
 bench: .venv/ready
-	$(call tox,bench)
+	$(call tox,bench) -- --readme
 
 .PHONY: lint
 lint: .venv/ready

@@ -1,15 +1,18 @@
-"""python -m benchmarks: how the patched tree compares with the base.
+"""python -m benchmarks: how the patched tree compares with the base, and others.
 
-Both are measured in turn, round after round, so that whatever else the machine
-does meets both. What counts is the ratio.
+All are measured in turn, round after round, so that whatever else the machine
+does meets all. What counts is the ratio.
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyperf
@@ -18,39 +21,87 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import SCOPE
-from patchkit import ROOT, checkout, say
-from patchkit.checkout import Fork
+from patchkit import ROOT, KitError, checkout, history, readme, say
+from patchkit.checkout import BASE_BRANCH, BRANCH, Fork
+from patchkit.demo import WIDTH, empty_database
+from patchkit.git import git
 
-TREES = ("base", "django")
+# "unowned" is the series up to the patch that makes sharing safe: the same tree
+# without the checks of who owns a transaction.
+TREES = ("base", "unowned", "django")
 # None: sync code, which doesn't look at the setting, and the ORM.
 SCOPES = (None, "context", "thread")
 
+TASKS = (10, 50, 100, 1000, 10000)
+# "context" is measured until the server has refused nine of ten.
+MOST_IN_CONTEXT = 1000
+MODES = {
+    "context": 'unpatched ("context")',
+    "thread": 'patched, "thread"',
+    "sync_to_async": "sync_to_async",
+    "django22": "Django 2.2",
+    "raw": "raw psycopg",
+    "peer": "django-async-backend",
+}
+RESULTS = ROOT / "results"
 
-def measure(fork: Fork, rounds: int, directory: Path) -> None:
-    """Run the benchmarks of both trees in turn.
+type Times = dict[str, dict[str, list[float]]]
+
+
+@contextmanager
+def trees(fork: Fork) -> Iterator[dict[str, Path]]:
+    """Provide the trees to measure, one of which is made for it.
 
     Args:
         fork: the repository, with a checkout.
+
+    Yields:
+        The directories by the names in TREES.
+
+    Raises:
+        KitError: no patch, or more than one, changes the transaction code.
+    """
+    series = f"{BASE_BRANCH}..{BRANCH}"
+    log = ("log", "--format=%H", series, "--", "django/db/transaction.py")
+    commits = git(fork.django, *log).splitlines()
+    if len(commits) != 1:
+        raise KitError("Which patch it is that makes sharing safe isn't clear.")
+    with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
+        archive = Path(name) / "unowned.tar"
+        git(fork.django, "archive", f"--output={archive}", f"{commits[0]}^", "django")
+        unowned = Path(name) / "unowned"
+        unowned.mkdir()
+        subprocess.run(["tar", "-xf", archive], cwd=unowned, check=True)
+        yield {"base": fork.base, "unowned": unowned, "django": fork.django}
+
+
+def measure(places: Mapping[str, Path], rounds: int, directory: Path) -> None:
+    """Run the benchmarks of all trees in turn.
+
+    Args:
+        places: the trees.
         rounds: how many times.
         directory: where to put pyperf's results, a file per tree and round.
     """
     for number in range(rounds):
         say(f"Round {number + 1} of {rounds}.")
         for scope in SCOPES:
-            # The other one first in every other round.
-            for tree in TREES if number % 2 else reversed(TREES):
-                path = f"{fork.tree(tree)}{os.pathsep}{ROOT}"
+            # Another one first in every round.
+            first = number % len(TREES)
+            for tree in TREES[first:] + TREES[:first]:
+                path = f"{places[tree]}{os.pathsep}{ROOT}"
                 env = os.environ | {"PYTHONPATH": path}
                 if scope:
                     env[SCOPE] = scope
                 output = directory / f"{tree}-{number}-{scope}.json"
-                command = ["--processes=1", "--values=10", "--warmups=2", "--quiet"]
+                command = ["--processes=1", "--values=6", "--warmups=1", "--quiet"]
                 subprocess.run(
                     [
                         *(sys.executable, str(ROOT / "benchmarks" / "worker.py")),
                         *(*command, f"--output={output}"),
                     ],
                     env=env,
+                    stdout=subprocess.DEVNULL,
                     check=True,
                 )
 
@@ -77,32 +128,215 @@ def results(directory: Path, tree: str, rounds: int) -> dict[str, list[float]]:
     return found
 
 
+def _ratio(times: Times, name: str, one: str, other: str) -> str:
+    pairs = zip(times[one][name], times[other][name], strict=True)
+    ratios = [first / second for first, second in pairs]
+    median = statistics.median(ratios)
+    return f"{median:.3f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def ratios(times: Times) -> Table:
+    """Lay out how the patched tree compares with the others.
+
+    Args:
+        times: by tree and benchmark, those of each round.
+
+    Returns:
+        A table of rich's.
+    """
+    table = Table(box=box.MARKDOWN)
+    table.add_column("benchmark")
+    for heading in (
+        "unpatched, µs",
+        "patched, µs",
+        "patched / unpatched",
+        "patched / without patch 3",
+    ):
+        table.add_column(heading, justify="right")
+    for name in times["base"]:
+        table.add_row(
+            name,
+            f"{statistics.median(times['base'][name]) * 1e6:.3f}",
+            f"{statistics.median(times['django'][name]) * 1e6:.3f}",
+            _ratio(times, name, "django", "base"),
+            _ratio(times, name, "django", "unowned"),
+        )
+    return table
+
+
+def fan_out(fork: Fork, rounds: int, most: int) -> list[dict[str, object]]:
+    """Run the fan-outs in turn.
+
+    Args:
+        fork: the repository, with a checkout.
+        rounds: how many times.
+        most: the largest number of tasks.
+
+    Returns:
+        What each run said; a mode that can't be run here has none.
+
+    Raises:
+        KitError: a run broke off, or PostgreSQL can't be started.
+    """
+    old = history.environment(fork, history.RELEASES[0])
+    if old is None:
+        say(f"Django 2.2: {history.NO_INTERPRETER}.")
+    pythons = dict.fromkeys(MODES, Path(sys.executable)) | {"django22": old}
+    paths = dict.fromkeys(MODES, f"{fork.base}{os.pathsep}{ROOT}")
+    for mode in ("thread", "sync_to_async"):
+        paths[mode] = f"{fork.django}{os.pathsep}{ROOT}"
+    paths["django22"] = paths["raw"] = str(ROOT)
+    found = []
+    with empty_database("postgresql") as server:
+        env = dict(server) | {
+            "PGDATABASE": "ticket31997_default",
+            "DJANGO_SETTINGS_MODULE": "tests_ticket31997.settings.postgresql",
+        }
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "django", "migrate"),
+                *("--run-syncdb", "--verbosity=0"),
+            ],
+            env=env | {"PYTHONPATH": paths["thread"]},
+            check=True,
+        )
+        for number in range(rounds):
+            for tasks in (count for count in TASKS if count <= most):
+                say(f"Round {number + 1} of {rounds}, {tasks:,} tasks.")
+                for mode, python in pythons.items():
+                    if python is None or (
+                        mode == "context" and tasks > MOST_IN_CONTEXT
+                    ):
+                        continue
+                    program = ROOT / "benchmarks" / "fanout.py"
+                    result = subprocess.run(
+                        [str(python), str(program), mode, str(tasks)],
+                        env=env | {"PYTHONPATH": paths[mode]},
+                        capture_output=True,
+                        text=True,
+                    )
+                    if result.returncode:
+                        raise KitError(f"{mode}, {tasks} tasks:\n{result.stderr}")
+                    found.append({"round": number, **json.loads(result.stdout)})
+    return found
+
+
+def _of(runs: list[dict[str, object]], mode: str, tasks: int, what: str) -> list[float]:
+    """Return a figure of all rounds of a fan-out."""
+    return [
+        float(str(run[what]))
+        for run in runs
+        if (run["mode"], run["tasks"]) == (mode, tasks)
+    ]
+
+
+def fan_out_table(runs: list[dict[str, object]]) -> Table:
+    """Lay the fan-outs out.
+
+    Args:
+        runs: as fan_out() returns them.
+
+    Returns:
+        A table of rich's.
+    """
+    table = Table(box=box.MARKDOWN)
+    table.add_column("tasks", justify="right")
+    table.add_column("how")
+    for heading in ("connections", "errors", "µs per task", "of which spread", "MiB"):
+        table.add_column(heading, justify="right")
+    for tasks in TASKS:
+        for mode, title in MODES.items():
+            seconds = _of(runs, mode, tasks, "seconds")
+            if not seconds:
+                continue
+            each = [1e6 * value / tasks for value in seconds]
+            table.add_row(
+                f"{tasks:,}",
+                title,
+                f"{max(_of(runs, mode, tasks, 'connections')):.0f}",
+                f"{max(_of(runs, mode, tasks, 'errors')):.0f}",
+                f"{statistics.median(each):,.0f}",
+                f"{min(each):,.0f} to {max(each):,.0f}",
+                f"{statistics.median(_of(runs, mode, tasks, 'memory_kib')) / 1024:.1f}",
+            )
+    return table
+
+
+def plot(runs: list[dict[str, object]], directory: Path) -> None:
+    """Draw time per task by the number of tasks, for light and dark pages.
+
+    Args:
+        runs: as fan_out() returns them.
+        directory: where to put the pictures.
+    """
+    import matplotlib
+
+    matplotlib.use("svg")
+    # The same picture has the same bytes, and its words are words.
+    matplotlib.rcParams["svg.hashsalt"] = "ticket31997"
+    matplotlib.rcParams["svg.fonttype"] = "none"
+    from matplotlib import pyplot
+
+    directory.mkdir(exist_ok=True)
+    for scheme, style in (("light", "default"), ("dark", "dark_background")):
+        with pyplot.style.context(style):
+            figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+            for (mode, title), marker in zip(MODES.items(), "osD^vx", strict=True):
+                points = [
+                    (tasks, statistics.median(seconds) * 1e6 / tasks)
+                    for tasks in TASKS
+                    if (seconds := _of(runs, mode, tasks, "seconds"))
+                    # Refusals are quick.
+                    and not any(_of(runs, mode, tasks, "errors"))
+                ]
+                if points:
+                    axes.plot(*zip(*points, strict=True), marker=marker, label=title)
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.set_xlabel("root tasks")
+            axes.set_ylabel("µs per task")
+            axes.grid(True, which="both", alpha=0.25)
+            axes.legend(fontsize="small")
+            figure.savefig(
+                directory / f"fanout-{scheme}.svg",
+                transparent=True,
+                metadata={"Date": None},
+            )
+            pyplot.close(figure)
+
+
 def main() -> None:
-    """Measure, and print a table of ratios."""
+    """Measure, print the tables, and write them into README.md if asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="default: 10")
+    parser.add_argument(
+        "--fan-out-rounds", type=int, default=3, help="of the fan-outs; default: 3"
+    )
+    parser.add_argument(
+        "--most", type=int, default=max(TASKS), help="tasks; default: all sizes"
+    )
+    parser.add_argument(
+        "--readme", action="store_true", help="write README.md's tables and results/"
+    )
     args = parser.parse_args()
     fork = Fork()
     checkout.make(fork)
-    with tempfile.TemporaryDirectory() as name:
-        measure(fork, args.rounds, Path(name))
-        base, django = (results(Path(name), tree, args.rounds) for tree in TREES)
-    table = Table(box=box.MARKDOWN)
-    table.add_column("benchmark")
-    for heading in ("base, µs", "patched, µs", "ratio", "lowest", "highest"):
-        table.add_column(heading, justify="right")
-    for benchmark, times in base.items():
-        pairs = zip(times, django[benchmark], strict=True)
-        ratios = [patched / unpatched for unpatched, patched in pairs]
-        table.add_row(
-            benchmark,
-            f"{statistics.median(times) * 1e6:.3f}",
-            f"{statistics.median(django[benchmark]) * 1e6:.3f}",
-            f"{statistics.median(ratios):.3f}",
-            f"{min(ratios):.3f}",
-            f"{max(ratios):.3f}",
-        )
-    Console(width=100).print(table)
+    console = Console(width=WIDTH)
+    contents = {}
+    if args.rounds:
+        with trees(fork) as places, tempfile.TemporaryDirectory() as name:
+            measure(places, args.rounds, Path(name))
+            times = {tree: results(Path(name), tree, args.rounds) for tree in TREES}
+        console.print(ratios(times))
+        contents["bench: ratios"] = readme.markdown(ratios(times))
+    if args.fan_out_rounds:
+        runs = fan_out(fork, args.fan_out_rounds, args.most)
+        console.print(fan_out_table(runs))
+        contents["bench: fan-out"] = readme.markdown(fan_out_table(runs))
+        if args.readme:
+            plot(runs, RESULTS)
+    if args.readme:
+        readme.write(fork, contents)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from patchkit import KitError, relative, say, suite
+from patchkit import KitError, readme, relative, say, suite
 from patchkit.checkout import Fork
 from patchkit.demo import WIDTH, empty_database
 
@@ -90,7 +90,6 @@ RELEASES = (
     Release("", "3.13.0", *NEW, tree="django", scope="thread"),
 )
 NO_INTERPRETER = "no interpreter"
-MARKERS = ("<!-- history: {} -->", "<!-- history ends -->")
 
 type Row = dict[str, str]
 
@@ -218,36 +217,6 @@ def table(results: list[tuple[Release, dict[str, str]]], *, markdown: bool) -> T
     return grid
 
 
-def _render(results: list[tuple[Release, dict[str, str]]]) -> str:
-    console = Console(width=10 * WIDTH, color_system=None)
-    with console.capture() as capture:
-        console.print(table(results, markdown=True))
-    lines = (line.strip() for line in capture.get().splitlines() if line.strip())
-    # rich pads the columns; in a file that makes a wide diff of a small change.
-    return "\n".join(re.sub(r"(?<= ) +|(?<=---)-+", "", line) for line in lines)
-
-
-def splice(text: str, name: str, content: str) -> str:
-    """Put a table between the markers of a database.
-
-    Args:
-        text: Markdown.
-        name: "sqlite" or "postgresql".
-        content: what to put there.
-
-    Returns:
-        The text with the new content.
-
-    Raises:
-        KitError: the markers aren't there.
-    """
-    begin, end = MARKERS[0].format(name), MARKERS[1]
-    pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
-    if not pattern.search(text):
-        raise KitError(f"README.md lacks the markers {begin} and {end}.")
-    return pattern.sub(lambda match: f"{match[1]}\n{content}\n\n{match[2]}", text)
-
-
 def history(fork: Fork) -> bool:
     """Run the shapes on all releases and both databases and print the tables.
 
@@ -264,9 +233,8 @@ def history(fork: Fork) -> bool:
         KitError: an environment can't be made, a run broke off, or README.md
             has no place for the tables.
     """
-    readme = fork.root / "README.md"
-    before = text = readme.read_text(encoding="utf-8")
     record = []
+    tables = {}
     passed = True
     for name in suite.DATABASES:
         results = []
@@ -281,11 +249,9 @@ def history(fork: Fork) -> bool:
                     passed = passed and set(row.values()) == {"ok"}
         console = Console(width=None if os.isatty(1) else 2 * WIDTH)
         console.print(table(results, markdown=False))
-        text = splice(text, name, _render(results))
+        tables[f"history: {name}"] = readme.markdown(table(results, markdown=True))
     json_file = fork.fork / ".history" / "history.json"
     json_file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     say(f"{relative(json_file, fork.root)} has the same as JSON.")
-    if text != before:
-        readme.write_text(text, encoding="utf-8")
-        say("The tables in README.md have changed.")
+    readme.write(fork, tables)
     return passed

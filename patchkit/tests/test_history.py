@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from patchkit import ROOT, KitError, history
+from patchkit import ROOT, KitError, history, readme
 from patchkit.checkout import Fork
 from patchkit.history import RELEASES, Release
 
@@ -15,12 +15,12 @@ Before.
 
 <!-- history: sqlite -->
 old
-<!-- history ends -->
+<!-- end of history: sqlite -->
 
 Between.
 
 <!-- history: postgresql -->
-<!-- history ends -->
+<!-- end of history: postgresql -->
 """
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -40,7 +40,8 @@ def test_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert missing == {"": "no interpreter (Python 3.8)"}
     other = Release("6.1.3", "3.13.0", HERE, "")
     results = [(release, missing), (other, {"one": "ok", "two": "locked"})]
-    assert history._render(results).splitlines() == [
+    rendered = readme.markdown(history.table(results, markdown=True))
+    assert rendered.splitlines() == [
         "| Django | asgiref | Python | one | two |",
         "|---|---|---|---|---|",
         "| 2.2.28 | none | 3.8 | no interpreter (Python 3.8) | "
@@ -70,20 +71,21 @@ def test_environment_is_made_once(
 
 
 def test_splice() -> None:
-    text = history.splice(README, "sqlite", "| new |")
+    text = readme.splice(README, "history: sqlite", "| new |")
     assert "old" not in text
     begin = text.index("<!-- history: sqlite -->")
     assert begin < text.index("| new |") < text.index("Between.")
-    assert history.splice(text, "sqlite", "| new |") == text
+    assert readme.splice(text, "history: sqlite", "| new |") == text
     with pytest.raises(KitError, match="lacks the markers"):
-        history.splice("", "sqlite", "")
+        readme.splice("", "history: sqlite", "")
 
 
 def test_readme_has_the_tables() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in ("sqlite", "postgresql"):
-        begin = text.index(history.MARKERS[0].format(name))
-        rows = text[begin : text.index(history.MARKERS[1], begin)].splitlines()
+        begin = text.index(f"<!-- history: {name} -->")
+        end = text.index(f"<!-- end of history: {name} -->")
+        rows = text[begin:end].splitlines()
         rows = [row for row in rows if row.startswith("| ") and "Django" not in row]
         titles = [row.split(" | ")[0].removeprefix("| ") for row in rows]
         assert titles == [release.title for release in RELEASES]
