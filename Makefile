@@ -36,6 +36,8 @@ help:
 	@echo 'make fuzz [DB=postgresql]  10,000 random schedules of tasks and transactions'
 	@echo 'make history               the ticket on the versions of Django since 2.2'
 	@echo 'make bench                 what the series costs, against the base'
+	@echo 'make submit UPSTREAM=PATH DISCLOSURE=WORDS [BASE=main] [DRY_RUN=1]'
+	@echo '                           a branch in your clone of Django, and the PR text'
 	@echo 'make lint                  ruff, mypy; black, isort, flake8 on the series'
 	@echo 'make checkout              make django-fork/django and django-fork/base'
 	@echo 'make export                write the commits of django-fork/django to patches/'
@@ -91,6 +93,12 @@ history: .venv/ready
 .PHONY: bench
 bench: .venv/ready
 	$(call tox,bench) -- --readme
+
+# It never pushes, and leaves the branch that is checked out alone.
+export BASE DISCLOSURE DRY_RUN
+.PHONY: submit
+submit: .venv/ready
+	$(call tox,submit)
 
 .PHONY: lint
 lint: .venv/ready

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 
 from patchkit import (
     KitError,
@@ -77,6 +78,27 @@ def _history(fork: Fork, args: argparse.Namespace) -> bool:
 
     checkout.make(fork, args.upstream)
     return history(fork)
+
+
+def _submit(fork: Fork, args: argparse.Namespace) -> bool:
+    from patchkit.submit import submit
+
+    if not args.upstream:
+        raise KitError("Where is your clone of Django? UPSTREAM=PATH says it.")
+    if args.ai_disclosure is None:
+        raise KitError(
+            "Django asks whether AI tools were used, and nobody but you can tell: "
+            "DISCLOSURE=none, or DISCLOSURE='which ones, and for what'."
+        )
+    submit(
+        fork,
+        args.upstream,
+        base=args.base,
+        disclosure=args.ai_disclosure,
+        dry_run=args.dry_run,
+        max_age=timedelta(days=args.max_age),
+    )
+    return True
 
 
 def _runtests(fork: Fork, args: argparse.Namespace) -> bool:
@@ -193,6 +215,35 @@ def parser() -> argparse.ArgumentParser:
         "into README.md",
     )
     command.set_defaults(run=_history)
+
+    command = commands.add_parser(
+        "submit",
+        parents=[upstream],
+        help="make a branch with the series in your clone of Django, once its lints "
+        "and tests pass there, and the text of the pull request; pushes nothing",
+    )
+    command.add_argument(
+        "--base",
+        default=os.environ.get("BASE") or "main",
+        help="the branch in the clone to begin at (default: $BASE or main)",
+    )
+    command.add_argument(
+        "--ai-disclosure",
+        metavar="WORDS",
+        default=os.environ.get("DISCLOSURE") or None,
+        help="'none', or which AI tools were used for what, as Django's template for "
+        "pull requests asks (default: $DISCLOSURE)",
+    )
+    command.add_argument(
+        "--max-age", type=int, default=30, metavar="DAYS", help="of the base"
+    )
+    command.add_argument(
+        "--dry-run",
+        action="store_true",
+        default=bool(os.environ.get("DRY_RUN")),
+        help="do all but make the branch and the text (default: $DRY_RUN)",
+    )
+    command.set_defaults(run=_submit)
 
     command = commands.add_parser(
         "runtests",

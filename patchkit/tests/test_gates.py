@@ -1,0 +1,185 @@
+"""What would make a committer send the series back, or a check close the PR."""
+
+import email
+import email.policy
+import re
+from pathlib import Path
+
+import pytest
+
+from patchkit import ROOT, KitError, gates
+from patchkit.checkout import Fork
+from patchkit.gates import Letter
+from patchkit.git import ROLE, ROLE_EMAIL
+
+PATCHES = Fork().patches()
+LETTERS = [ROOT / "patches" / name for name in ("cover-letter.md", "proposal.md")]
+# In the form of Django's, with words of our own.
+TEMPLATE = """\
+#### Trac ticket number
+<!-- A number. -->
+
+ticket-XXXXX
+
+#### Branch description
+<!-- Some words. -->
+
+#### AI Assistance Disclosure (REQUIRED)
+<!-- One of them. -->
+- [ ] **No AI tools were used** here.
+- [ ] **If AI tools were used**, they are named.
+<!-- Where? -->
+
+#### Checklist
+- [ ] One.
+- [ ] Two.
+- [ ] Three. <!-- A comment. -->
+- [ ] Four.
+- [ ] Five.
+
+<!-- Others. -->
+- [ ] The "Has patch" flag.
+- [ ] Tests.
+- [ ] Docs.
+- [ ] The screenshots.
+"""
+MESSAGE = "Refs #31997 -- Added a thing.\n\nBecause it was missing.\n"
+# Of a machine, or of a place that packages come from.
+PRIVATE = re.compile(
+    r"(?<![\w.])/(?:home|root|work|tmp|Users|opt|mnt)/\w|[A-Z]:\\\w|"
+    r"\blocalhost\b|\b\d+\.\d+\.\d+\.\d+\b"
+)
+HOSTS = {"code.djangoproject.com", "playwright.dev"}
+
+
+def message(patch: Path) -> str:
+    """Return the commit message of a patch."""
+    content = email.message_from_bytes(patch.read_bytes(), policy=email.policy.default)
+    subject = re.sub(r"^\[PATCH\] ", "", str(content["Subject"]).replace("\n", ""))
+    body = str(content.get_payload()).split("\n---\n")[0]
+    return f"{subject}\n\n{body}"
+
+
+def added(patch: Path) -> list[str]:
+    """Return the lines that a patch adds."""
+    diff = patch.read_text(encoding="utf-8").split("\ndiff --git ", 1)[1]
+    lines = diff.splitlines()
+    return [line[1:] for line in lines if line.startswith("+") and line[:3] != "+++"]
+
+
+def test_there_are_patches() -> None:
+    assert len(PATCHES) >= 4
+    assert sum("Fixed #31997" in message(patch) for patch in PATCHES) == 1
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.name[:4])
+def test_patch(patch: Path) -> None:
+    assert gates.message_problems(message(patch)) == []
+    text = patch.read_text(encoding="utf-8")
+    assert f"\nFrom: {ROLE} <{ROLE_EMAIL}>\n" in text
+    assert not [line for line in added(patch) if line != line.rstrip()]
+    assert not [line for line in added(patch) if PRIVATE.search(line)]
+    links = re.findall(r"https?://([^/\s`\"]+)", "\n".join(added(patch)))
+    assert set(links) <= HOSTS
+    # Code comes with its tests and its documentation.
+    files = re.findall(r"^\+\+\+ b/(\w+)/", text, re.MULTILINE)
+    assert {"tests", "docs"} <= set(files) or "django" not in files
+
+
+def test_release_note() -> None:
+    notes = [
+        patch for patch in PATCHES if "b/docs/releases/6.2.txt" in patch.read_text()
+    ]
+    assert notes
+
+
+def test_public_names_are_documented() -> None:
+    documented = "\n".join(
+        line
+        for patch in PATCHES
+        for line in added(patch)
+        if not line.startswith(("def ", "class "))
+    )
+    names = [
+        match[1]
+        for patch in PATCHES
+        for line in added(patch)
+        if (match := re.match(r"([A-Z][A-Z_]+) = ", line))
+    ]
+    assert names == ["DATABASE_CONNECTION_SCOPE"]
+    for directive in (".. setting:: DATABASE_CONNECTION_SCOPE", "* **async.E002**:"):
+        assert directive in documented
+
+
+@pytest.mark.parametrize("file", LETTERS, ids=lambda file: file.stem)
+def test_letters(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert not PRIVATE.search(text)
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+    assert set(re.findall(r"https?://([^/\s)]+)", text)) <= HOSTS
+
+
+@pytest.mark.parametrize(
+    "disclosure", ["none", "A tool by the name of X wrote the tests."]
+)
+def test_pull_request(disclosure: str) -> None:
+    letter = Letter.parse(LETTERS[0].read_text(encoding="utf-8"))
+    body = gates.fill(TEMPLATE, letter, disclosure)
+    assert gates.body_problems(letter.title, body) == []
+    assert body.count("- [x]") == 1 + 5 + 2
+    assert "<!--" not in body
+    assert "ticket-31997" in body and "XXXXX" not in body
+    assert (disclosure in body) is (disclosure != "none")
+    # The template as it is fails every check but that of the title.
+    assert len(gates.body_problems(letter.title, TEMPLATE)) == 4
+
+
+@pytest.mark.parametrize("disclosure", ["", "yes", "with a tool"])
+def test_nothing_is_guessed(disclosure: str) -> None:
+    with pytest.raises(KitError, match="AI tools"):
+        gates.fill(TEMPLATE, Letter("t", "d\n"), disclosure)
+
+
+@pytest.mark.parametrize("section", ["Trac ticket", "Branch", "AI", "Checklist"])
+def test_changed_template(section: str) -> None:
+    template = TEMPLATE.replace(f"#### {section}", "#### Something else")
+    with pytest.raises(KitError, match="has no section"):
+        gates.fill(template, Letter("t", "d\n"), "none")
+
+
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        (MESSAGE.replace("#31997", "#1"), "the subject isn't"),
+        (MESSAGE.replace("Added", "Add"), "the subject isn't"),
+        (MESSAGE.replace("thing.", "thing"), "the subject isn't"),
+        (MESSAGE.replace("a thing", "a thing" * 8), "the subject has"),
+        (MESSAGE.replace("\n\n", "\n"), "there is no empty line"),
+        (MESSAGE.split("\n")[0], "it doesn't say why"),
+        (MESSAGE.replace("it was", "it was" * 20), "line 3 has"),
+        (MESSAGE.replace("missing.", "missing. "), "line 3 has space"),
+    ],
+)
+def test_bad_messages(bad: str, problem: str) -> None:
+    assert gates.message_problems(MESSAGE) == []
+    assert [p for p in gates.message_problems(bad) if p.startswith(problem)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("ticket-31997", "ticket-1", "the ticket isn't linked"),
+        ("- [x] **No AI", "- [ ] **No AI", "not one of the two"),
+        ("- [ ] **If AI", "- [x] **If AI", "not one of the two"),
+        ("- [x] Three", "- [ ] Three", "the first five points"),
+        ("Five words are enough here.", "Four are not enough", "isn't described"),
+    ],
+)
+def test_bad_bodies(old: str, new: str, problem: str) -> None:
+    letter = Letter("Fixed #31997 -- Did it.", "Five words are enough here.\n")
+    body = gates.fill(TEMPLATE, letter, "none")
+    assert gates.body_problems(letter.title, body) == []
+    assert old in body
+    (found,) = gates.body_problems(letter.title, body.replace(old, new))
+    assert problem in found
+    assert gates.body_problems("Did it.", body) == ["the title doesn't name the ticket"]
