@@ -95,7 +95,7 @@ bench: .venv/ready
 	$(call tox,bench) -- --readme
 
 # It never pushes, and leaves the branch that is checked out alone.
-export BASE DISCLOSURE DRY_RUN
+export BASE DISCLOSURE DRY_RUN MAX_AGE
 .PHONY: submit
 submit: .venv/ready
 	$(call tox,submit)

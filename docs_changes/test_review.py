@@ -17,7 +17,10 @@ from patchkit.checkout import Fork
 FORK = Fork()
 REVIEW = docs.output(FORK, "review") / "index.html"
 SCREENSHOTS = docs.output(FORK, "screenshots")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+    None,
+)
 SETTING = "std-setting-DATABASE_CONNECTION_SCOPE"
 
 with_browser = pytest.mark.skipif(

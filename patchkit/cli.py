@@ -235,7 +235,11 @@ def parser() -> argparse.ArgumentParser:
         "pull requests asks (default: $DISCLOSURE)",
     )
     command.add_argument(
-        "--max-age", type=int, default=30, metavar="DAYS", help="of the base"
+        "--max-age",
+        type=int,
+        default=int(os.environ.get("MAX_AGE") or 30),
+        metavar="DAYS",
+        help="how old the last commit of the base may be (default: $MAX_AGE or 30)",
     )
     command.add_argument(
         "--dry-run",

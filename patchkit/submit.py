@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -97,7 +98,7 @@ def _check(clone: Clone, base: str, max_age: timedelta) -> str:
     if age > max_age:
         raise KitError(
             f"{base} in {name} is {age.days} days old. Update it: git fetch, then "
-            f"BASE=origin/main or the like. (--max-age takes a number of days.)"
+            f"BASE=origin/main or the like (or MAX_AGE=<days>)."
         )
     try:
         clone.git("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT")
@@ -235,17 +236,18 @@ def submit(
         say(f"A dry run: {BRANCH} was not made. All else is well.")
         return None
     text = fork.fork / "pull-request.md"
-    text.write_text(f"{letter.title}\n\n{body}", encoding="utf-8")
+    text.write_text(body, encoding="utf-8")
     # The one change to the clone, and the last thing that can fail.
     clone.git("branch", "--no-track", BRANCH, tip)
+    file = relative(text, fork.root)
     say(
         f"The branch {BRANCH} is in {clone.path.name}, {len(patches)} commits on "
-        f"{base}. The title and the text of the pull request are in "
-        f"{relative(text, fork.root)}: read its checklist, it speaks for you.\n"
+        f"{base}. The text of the pull request is in {file}: read its checklist, it "
+        "speaks for you.\n"
         "Next, once the ticket is accepted and assigned to you (patches/proposal.md "
-        "is what to post before):\n"
-        f"  git -C {upstream} push <your fork> {BRANCH}\n"
-        f"  gh pr create --repo django/django --head <you>:{BRANCH} "
-        f"--title '{letter.title}' --body-file <the text below the title>"
+        "is what to post before that):\n"
+        f"  git -C {shlex.quote(upstream)} push <your fork> {BRANCH}\n"
+        f"  gh pr create --repo django/django --head <you>:{BRANCH} \\\n"
+        f"      --title {shlex.quote(letter.title)} --body-file {file}"
     )
     return text
