@@ -41,6 +41,8 @@ help:
 	@echo 'make lint                  ruff, mypy; black, isort, flake8 on the series'
 	@echo 'make checkout              make django-fork/django and django-fork/base'
 	@echo 'make export                write the commits of django-fork/django to patches/'
+	@echo 'make rebase VERSION=6.1.4 SHA256=...'
+	@echo '                           move the series to another release of Django'
 	@echo 'make clean                 remove all that the other targets made'
 	@echo
 	@echo 'UPSTREAM=PATH[@REV] uses a clone of Django instead of the pinned release.'
@@ -111,6 +113,11 @@ checkout: .venv/ready
 .PHONY: export
 export: .venv/ready
 	$(call tox,kit) -- export
+
+export VERSION SHA256 ABORT
+.PHONY: rebase
+rebase: .venv/ready
+	$(call tox,kit) -- rebase
 
 .PHONY: clean
 clean: .venv/ready

@@ -101,6 +101,18 @@ def _submit(fork: Fork, args: argparse.Namespace) -> bool:
     return True
 
 
+def _rebase(fork: Fork, args: argparse.Namespace) -> bool:
+    from patchkit.rebase import abort, rebase
+
+    if args.abort:
+        say("Dropped." if abort(fork) else "There is nothing to drop.")
+    elif not (args.version and args.sha256):
+        raise KitError("Which release? VERSION=6.1.4 SHA256=<of its sdist on PyPI>.")
+    elif not rebase(fork, args.version, args.sha256):
+        say(f"The series is on Django {args.version} already.")
+    return True
+
+
 def _runtests(fork: Fork, args: argparse.Namespace) -> bool:
     checkout.make(fork, args.upstream)
     scopes = [args.scope] if args.scope else suite.SCOPES
@@ -248,6 +260,25 @@ def parser() -> argparse.ArgumentParser:
         help="do all but make the branch and the text (default: $DRY_RUN)",
     )
     command.set_defaults(run=_submit)
+
+    command = commands.add_parser(
+        "rebase",
+        help="move the pin to another release and merge the series onto it; stops at "
+        "a conflict, and goes on when called again",
+    )
+    for option in ("version", "sha256"):
+        command.add_argument(
+            f"--{option}",
+            default=os.environ.get(option.upper()) or None,
+            help=f"of the release's sdist on PyPI (default: ${option.upper()})",
+        )
+    command.add_argument(
+        "--abort",
+        action="store_true",
+        default=bool(os.environ.get("ABORT")),
+        help="drop a merge that has conflicts (default: $ABORT)",
+    )
+    command.set_defaults(run=_rebase)
 
     command = commands.add_parser(
         "runtests",

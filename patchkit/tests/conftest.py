@@ -44,19 +44,20 @@ deprecated = ["Miscellaneous"]
 """
 
 
-def sdist(path: Path, files: dict[str, str]) -> str:
+def sdist(path: Path, files: dict[str, str], version: str = "6.1.3") -> str:
     """Write an sdist.
 
     Args:
         path: the file to write.
         files: the contents by name.
+        version: what the directory in it is called by.
 
     Returns:
         The file's SHA-256 in hexadecimal.
     """
     with tarfile.open(path, "w:gz") as tar:
         for name, content in files.items():
-            member = tarfile.TarInfo(f"django-6.1.3/{name}")
+            member = tarfile.TarInfo(f"django-{version}/{name}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content.encode()))
     return hashlib.sha256(path.read_bytes()).hexdigest()
