@@ -308,7 +308,7 @@ def plot(runs: list[dict[str, object]], directory: Path) -> None:
 def main() -> None:
     """Measure, print the tables, and write them into README.md if asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10, help="default: 10")
+    parser.add_argument("--rounds", type=int, default=6, help="default: 6")
     parser.add_argument(
         "--fan-out-rounds", type=int, default=3, help="of the fan-outs; default: 3"
     )

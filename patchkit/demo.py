@@ -70,18 +70,22 @@ def empty_database(name: str) -> Iterator[Mapping[str, str]]:
             user=env.get("PGUSER"),
             dbname="postgres",
         )
+
+        def execute(*statements: str) -> None:
+            # Each time anew: the server may be restarted meanwhile.
+            with psycopg.connect(location, autocommit=True) as connection:
+                for statement in statements:
+                    connection.execute(statement)
+
+        drop = "DROP DATABASE IF EXISTS ticket31997_default WITH (FORCE)"
         try:
-            connection = psycopg.connect(location, autocommit=True)
+            execute(drop, "CREATE DATABASE ticket31997_default")
         except psycopg.OperationalError as e:
             raise KitError(f"PostgreSQL can't be reached: {e}") from e
-        drop = "DROP DATABASE IF EXISTS ticket31997_default WITH (FORCE)"
-        with connection:
-            connection.execute(drop)
-            connection.execute("CREATE DATABASE ticket31997_default")
-            try:
-                yield env
-            finally:
-                connection.execute(drop)
+        try:
+            yield env
+        finally:
+            execute(drop)
 
 
 def _run(fork: Fork, run: Run, database: str, env: Mapping[str, str]) -> list[Outcome]:
