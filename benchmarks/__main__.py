@@ -242,7 +242,7 @@ def fan_out_table(runs: list[dict[str, object]]) -> Table:
     table = Table(box=box.MARKDOWN)
     table.add_column("tasks", justify="right")
     table.add_column("how")
-    for heading in ("connections", "errors", "µs per task", "of which spread", "MiB"):
+    for heading in ("connections", "errors", "µs per task", "spread", "MiB"):
         table.add_column(heading, justify="right")
     for tasks in TASKS:
         for mode, title in MODES.items():

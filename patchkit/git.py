@@ -77,10 +77,27 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
     Raises:
         GitError: the command exited with a status other than 0.
     """
+    return run(cwd, arguments, environment() | dict(env or {}))
+
+
+def run(cwd: Path, arguments: Sequence[str], env: Mapping[str, str]) -> str:
+    """Run a git command in an environment of the caller's.
+
+    Args:
+        cwd: the directory to run it in.
+        arguments: the command's words, without "git".
+        env: all of the variables.
+
+    Returns:
+        What it wrote to standard output, without the last newlines.
+
+    Raises:
+        GitError: the command exited with a status other than 0.
+    """
     result = subprocess.run(
         ["git", *arguments],
         cwd=cwd,
-        env=environment() | dict(env or {}),
+        env=env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from patchkit import KitError, gates, lint, relative, say, series
+from patchkit import KitError, gates, git, lint, relative, say, series
 from patchkit.checkout import BRANCH, Fork, Upstream
 from patchkit.git import ROLE, ROLE_EMAIL, GitError
 
@@ -51,18 +51,8 @@ class Clone:
         # These may be the user's only identity, or where the configuration is.
         for name in ("GIT_CONFIG_GLOBAL", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL"):
             env |= {name: os.environ[name]} if name in os.environ else {}
-        result = subprocess.run(
-            ["git", *CONFIG, *arguments],
-            cwd=cwd or self.path,
-            env=env | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-        )
-        if result.returncode:
-            raise GitError(arguments, result.stderr or result.stdout)
-        return result.stdout.removesuffix("\n")
+        env |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+        return git.run(cwd or self.path, (*CONFIG, *arguments), env)
 
     def has(self, *arguments: str) -> bool:
         """Return whether a git command succeeds."""
