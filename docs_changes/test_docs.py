@@ -121,6 +121,19 @@ def test_mistakes(
     assert docs.build_both(fork)
 
 
+def test_colors(
+    fork: Fork, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both tox and CI ask for them; they aren't parts of a problem."""
+    for name in ("FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE"):
+        monkeypatch.setenv(name, "1")
+    for tree in docs.TREES:
+        add(fork, tree, BROKEN)
+    assert docs.build_both(fork)
+    (problem,) = (p for p in docs.build(fork, "base") if p.check == "html")
+    assert problem.file == "topic.txt"
+
+
 def test_new_problems_are_counted() -> None:
     one, other = (Problem("html", "a.txt", "WARNING: x", line) for line in (1, 2))
     assert docs.new_problems([one], [other]) == []

@@ -136,14 +136,18 @@ def parse(check: str, text: str, source: Path) -> list[Problem]:
 def _make(source: Path, build: Path, check: str) -> list[Problem]:
     """Run one of the checks in a copy of docs/."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {k: v for k, v in os.environ.items() if "COLOR" not in k}
     result = subprocess.run(
         [
             *("make", "--no-print-directory", check, f"BUILDDIR={build}"),
             *(f"SPHINXBUILD={SPHINX}", f"PYTHON={sys.executable}"),
+            # Colors would be parts of the names of files, wherever tox or CI
+            # asks for them.
+            "SPHINXOPTS=--no-color",
         ],
         cwd=source,
         # Not in the user's language; and for the words of one line in one line.
-        env=os.environ | {"PATH": path, "LC_ALL": "C.UTF-8", "COLUMNS": "1000"},
+        env=env | {"PATH": path, "LC_ALL": "C.UTF-8", "COLUMNS": "1000"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -113,9 +113,7 @@ def everything(clone: Path) -> tuple[str, ...]:
 def test_branch_and_text(fork: Fork, clone: Path) -> None:
     before = everything(clone)
     text = submit(fork, str(clone), disclosure="none")
-    assert text and text.read_text().startswith(
-        "Fixed #31997 -- Changed a number.\n\n#"
-    )
+    assert text and text.read_text().startswith("#### Trac ticket number\nticket-31997")
     log = ("log", "--format=%an <%ae> %s", "main..ticket_31997")
     assert run(clone, *log) == f"{NAME} <{EMAIL}> Fixed #31997 -- Changed a number."
     assert "LINE_5 = 50\n" in run(clone, "show", "ticket_31997:django/module.py")
