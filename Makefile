@@ -69,7 +69,8 @@ test-full: .venv/ready
 
 .PHONY: docs
 docs: .venv/ready
-	$(call tox,docs)
+	$(call tox,docs) -- docs_changes/test_review.py
+	@echo 'The review: docs_changes/_build/review/index.html'
 
 # `make test` has a tenth of the requests.
 REQUESTS ?= 5000

@@ -106,10 +106,12 @@ def _rebase(fork: Fork, args: argparse.Namespace) -> bool:
 
     if args.abort:
         say("Dropped." if abort(fork) else "There is nothing to drop.")
-    elif not (args.version and args.sha256):
-        raise KitError("Which release? VERSION=6.1.4 SHA256=<of its sdist on PyPI>.")
-    elif not rebase(fork, args.version, args.sha256):
-        say(f"The series is on Django {args.version} already.")
+    elif not (args.upstream or (args.version and args.sha256)):
+        raise KitError(
+            "Where to? VERSION=6.1.4 SHA256=<of its sdist on PyPI>, or UPSTREAM=PATH."
+        )
+    elif not rebase(fork, args.version or "", args.sha256 or "", args.upstream):
+        say("The series applies there as it is.")
     return True
 
 
@@ -263,8 +265,9 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "rebase",
-        help="move the pin to another release and merge the series onto it; stops at "
-        "a conflict, and goes on when called again",
+        parents=[upstream],
+        help="move the pin to another release and merge the series onto it, or onto "
+        "a clone of Django; stops at a conflict, and goes on when called again",
     )
     for option in ("version", "sha256"):
         command.add_argument(

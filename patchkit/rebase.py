@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from patchkit import KitError, base, checkout, relative, say, series
@@ -39,29 +41,35 @@ def abort(fork: Fork) -> bool:
     return found
 
 
-def rebase(fork: Fork, version: str, sha256: str) -> bool:
-    """Move the pin to another release, and the series onto it.
+def rebase(
+    fork: Fork, version: str = "", sha256: str = "", upstream: str | None = None
+) -> bool:
+    """Move the pin to another release, or the series onto a clone's commit.
 
     Where a patch conflicts, the merge stays in django-fork/.rebase to be
     resolved there, and calling this again goes on. Until all is merged, the pin,
     patches/ and the checkout are as they were.
 
+    A clone's commit can't be the pin, which anybody has to be able to download.
+    The series is merged onto it, and has to apply to the pinned release still.
+
     Args:
         fork: the repository, with a checkout without work that patches/ lacks.
         version: the release, such as "6.1.4".
         sha256: of its sdist on PyPI, in hexadecimal.
+        upstream: PATH[@REV] of a clone of Django, instead of a release.
 
     Returns:
-        Whether anything was done.
+        Whether the pin or patches/ changed.
 
     Raises:
-        KitError: there is work that would be lost, the release can't be had, or
-            a patch conflicts.
+        KitError: there is work that would be lost, the release can't be had, a
+            patch conflicts, or doesn't apply to both bases.
     """
     place = fork.fork / PLACE
     text = fork.pin.read_text(encoding="utf-8")
-    new = _pin(text, version, sha256)
-    if new == text and not place.exists():
+    new = text if upstream else _pin(text, version, sha256)
+    if new == text and not upstream and not place.exists():
         return False
     state = fork.read_state()
     work = checkout.unexported(fork, state)
@@ -71,33 +79,55 @@ def rebase(fork: Fork, version: str, sha256: str) -> bool:
             + "".join(f"  - {line}\n" for line in work)
         )
     target = Fork(place)
+    onto = target.fork / "onto"
+    wanted = f"{upstream or ''}\n{new}"
     if not place.exists():
         try:
-            _begin(fork, target, new)
+            _begin(fork, target, new, upstream)
+            onto.write_text(wanted, encoding="utf-8")
         except BaseException:
             abort(fork)
             raise
-    elif target.pin.read_text(encoding="utf-8") != new:
+    elif onto.read_text(encoding="utf-8") != wanted:
         raise KitError(
-            f"{relative(place, fork.root)} is a merge onto another release. Finish "
+            f"{relative(place, fork.root)} is a merge onto something else. Finish "
             "it, or drop it: `make rebase ABORT=1`."
         )
     _merge(fork, target)
+    series.export(target)
+    with tempfile.TemporaryDirectory(dir=fork.fork, prefix=".build-") as name:
+        result = target
+        if upstream:
+            result = fork.copy(Path(name) / "pinned", target.patches())
+            (result.root / "tests_ticket31997").mkdir()
+            checkout.make(result)
+            _export_again(result)
+        patches = {path.name: path.read_bytes() for path in result.patches()}
+    before = {path.name: path.read_bytes() for path in fork.patches()}
     with fork.lock:
-        # What is exported there replaces what is here, all at once at the end.
-        series.export(target)
+        # All at once at the end, what is here is replaced.
         for patch in fork.patches():
             patch.unlink()
-        for patch in target.patches():
-            shutil.copy(patch, fork.patches_dir)
+        for file, content in patches.items():
+            (fork.patches_dir / file).write_bytes(content)
         fork.pin.write_text(new, encoding="utf-8")
     abort(fork)
-    say(f"The series is on Django {version}. `make test`, then commit.")
+    if patches == before and new == text:
+        return False
+    say("The series has been moved. `make test`, then commit.")
     checkout.make(fork)
     return True
 
 
-def _begin(fork: Fork, target: Fork, pin: str) -> None:
+def _export_again(fork: Fork) -> None:
+    """Bring patches of another base into the form they have on this one."""
+    state = fork.read_state()
+    assert state
+    fork.write_state(replace(state, tip=state.base))
+    series.export(fork)
+
+
+def _begin(fork: Fork, target: Fork, pin: str, upstream: str | None) -> None:
     """Make a checkout of the new base that knows the blobs of the old one."""
     target.fork.mkdir(parents=True)
     target.patches_dir.mkdir()
@@ -107,7 +137,7 @@ def _begin(fork: Fork, target: Fork, pin: str) -> None:
     (target.fork / ".cache").symlink_to(cache)
     (target.root / "tests_ticket31997").symlink_to(fork.root / "tests_ticket31997")
     base.load(target.pin)
-    checkout.make(target)
+    checkout.make(target, upstream)
     git(
         target.django, "fetch", "--quiet", str(fork.django), f"{BRANCH}:refs/old/series"
     )

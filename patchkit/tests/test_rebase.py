@@ -1,6 +1,7 @@
 """Moving the series to another release: merged, or stopped with nothing lost."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from patchkit.checkout import Fork
 from patchkit.git import git
 from patchkit.rebase import abort, rebase
 from patchkit.series import export
-from patchkit.tests.conftest import FILES, sdist, snapshot
+from patchkit.tests.conftest import FILES, commit, sdist, snapshot
 
 
 def release(fork: Fork, module: str) -> str:
@@ -62,11 +63,40 @@ def test_conflict_is_dropped(series: Fork) -> None:
     sha256 = release(series, "")
     with pytest.raises(KitError, match="conflicts"):
         rebase(series, "6.1.4", sha256)
-    with pytest.raises(KitError, match="onto another release"):
+    with pytest.raises(KitError, match="onto something else"):
         rebase(series, "6.1.5", sha256)
     assert abort(series)
     assert kept(series) == before
     assert not abort(series)
+
+
+def test_clone(series: Fork, clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What fits as it is stays as it is; the pin stays in any case."""
+    before = kept(series)
+    module = "# New.\n" * 3 + FILES["django/module.py"]
+    commit(clone, "New.", {"django/module.py": module})
+    assert not rebase(series, upstream=str(clone))
+    assert "Copying clone at" in capsys.readouterr().out
+    assert kept(series) == before
+    assert not (series.fork / ".rebase").exists()
+
+
+def test_clone_conflicts(series: Fork, clone: Path) -> None:
+    before = kept(series)
+    module = FILES["django/module.py"].replace("line 5\n", "line 5.0\n")
+    commit(clone, "New.", {"django/module.py": module})
+    with pytest.raises(KitError, match="git am --continue"):
+        rebase(series, upstream=str(clone))
+    tree = series.fork / ".rebase" / "django-fork" / "django"
+    text = module.replace("line 5.0\n", "line five\n")
+    (tree / "django" / "module.py").write_text(text)
+    git(tree, "add", "--all")
+    git(tree, "am", "--continue")
+    # There is no patch that fits both.
+    with pytest.raises(KitError, match=r"does not apply to Django 6\.1\.3"):
+        rebase(series, upstream=str(clone))
+    assert kept(series) == before
+    assert abort(series)
 
 
 def test_wrong_hash(series: Fork) -> None:
