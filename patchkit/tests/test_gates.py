@@ -129,7 +129,7 @@ def test_pull_request(disclosure: str) -> None:
     assert body.count("- [x]") == 1 + 5 + 2
     assert "<!--" not in body
     assert "ticket-31997" in body and "XXXXX" not in body
-    assert (disclosure in body) is (disclosure != "none")
+    assert (f"\n{disclosure}\n" in body) is (disclosure != "none")
     # The template as it is fails every check but that of the title.
     assert len(gates.body_problems(letter.title, TEMPLATE)) == 4
 
