@@ -23,8 +23,8 @@ from rich.table import Table
 from benchmarks import SCOPE
 from patchkit import ROOT, KitError, checkout, history, readme, say
 from patchkit.checkout import BASE_BRANCH, BRANCH, Fork
-from patchkit.demo import WIDTH, empty_database
-from patchkit.git import git
+from patchkit.demo import WIDTH, empty_database, make_tables
+from patchkit.git import extract, git
 
 # "unowned" is the series up to the patch that makes sharing safe: the same tree
 # without the checks of who owns a transaction.
@@ -67,11 +67,8 @@ def trees(fork: Fork) -> Iterator[dict[str, Path]]:
     if len(commits) != 1:
         raise KitError("Which patch it is that makes sharing safe isn't clear.")
     with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
-        archive = Path(name) / "unowned.tar"
-        git(fork.django, "archive", f"--output={archive}", f"{commits[0]}^", "django")
-        unowned = Path(name) / "unowned"
-        unowned.mkdir()
-        subprocess.run(["tar", "-xf", archive], cwd=unowned, check=True)
+        unowned = Path(name)
+        extract(fork.django, f"{commits[0]}^", unowned, "django")
         yield {"base": fork.base, "unowned": unowned, "django": fork.django}
 
 
@@ -192,14 +189,7 @@ def fan_out(fork: Fork, rounds: int, most: int) -> list[dict[str, object]]:
             "PGDATABASE": "ticket31997_default",
             "DJANGO_SETTINGS_MODULE": "tests_ticket31997.settings.postgresql",
         }
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "django", "migrate"),
-                *("--run-syncdb", "--verbosity=0"),
-            ],
-            env=env | {"PYTHONPATH": paths["thread"]},
-            check=True,
-        )
+        make_tables(env | {"PYTHONPATH": paths["thread"]})
         for number in range(rounds):
             for tasks in (count for count in TASKS if count <= most):
                 say(f"Round {number + 1} of {rounds}, {tasks:,} tasks.")

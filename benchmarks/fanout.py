@@ -14,8 +14,6 @@ import resource
 import sys
 import time
 
-MODES = ("context", "thread", "sync_to_async", "django22", "raw", "peer")
-
 
 def configure(mode):
     """Set Django up for the database that libpq's variables name."""

@@ -1,8 +1,6 @@
 """A PostgreSQL server for all tests, with the tables in it."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 
 import psycopg
@@ -10,7 +8,8 @@ import pytest
 
 from patchkit import ROOT, suite
 from patchkit.checkout import Fork
-from patchkit.demo import empty_database
+from patchkit.demo import empty_database, make_tables
+from tests_ticket31997.patience import wait_until
 
 FORK = Fork()
 
@@ -24,27 +23,27 @@ def server() -> Iterator[Mapping[str, str]]:
             "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
         }
         variables["PYTHONPATH"] += f"{os.pathsep}{ROOT}"
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "django", "migrate"),
-                *("--run-syncdb", "--verbosity=0"),
-            ],
-            env=variables,
-            check=True,
-        )
+        make_tables(variables)
         yield variables
 
 
-@pytest.fixture
-def database(server: Mapping[str, str]) -> Iterator[psycopg.Connection]:
-    """A connection of its own to the database, whose tables are empty."""
-    with psycopg.connect(
+def connect(server: Mapping[str, str]) -> psycopg.Connection:
+    """Return a connection of its own to the database."""
+    return psycopg.connect(
         host=server.get("PGHOST"),
         port=server.get("PGPORT"),
         user=server.get("PGUSER"),
         dbname="ticket31997_default",
         autocommit=True,
-    ) as connection:
+    )
+
+
+@pytest.fixture
+def database(server: Mapping[str, str]) -> Iterator[psycopg.Connection]:
+    """A connection of its own to the database, whose tables are empty."""
+    with connect(server) as connection:
+        # Those of the test before may still be ending.
+        wait_until(lambda: not backends(connection))
         connection.execute("TRUNCATE tests_ticket31997_question CASCADE")
         yield connection
 

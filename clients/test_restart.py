@@ -8,8 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from clients.conftest import texts
+from clients.conftest import connect, texts
 from patchkit import postgresql
+from tests_ticket31997.patience import PATIENCE, ending
 
 PROGRAM = """\
 import asyncio, django
@@ -57,6 +58,7 @@ def restart(server: Mapping[str, str]) -> None:
             f"--pgdata={data}",
             "--mode=fast",
             "--wait",
+            f"--timeout={PATIENCE}",
             "restart",
         ],
         cwd="/",
@@ -70,15 +72,16 @@ def restart(server: Mapping[str, str]) -> None:
     bool(postgresql.location()), reason="somebody's own server isn't restarted"
 )
 def test_restart(server: Mapping[str, str], database: psycopg.Connection) -> None:
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
         env=server,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    ) as process:
+    )
+    said = []
+    with ending(process):
         assert process.stdin and process.stdout
-        said = []
         for line in map(str.strip, process.stdout):
             if line == "restart":
                 restart(server)
@@ -94,10 +97,5 @@ def test_restart(server: Mapping[str, str], database: psycopg.Connection) -> Non
         "ok",
     ]
     assert process.returncode == 0
-    with psycopg.connect(
-        host=server["PGHOST"],
-        port=server["PGPORT"],
-        user=server["PGUSER"],
-        dbname="ticket31997_default",
-    ) as connection:
+    with connect(server) as connection:
         assert texts(connection) == ["after", "at last", "before"]

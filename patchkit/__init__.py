@@ -1,5 +1,7 @@
 """The commands behind the Makefile: checkout, export, runtests, demo."""
 
+import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -7,6 +9,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 class KitError(Exception):
     """Something the user can act on; printed without a traceback."""
+
+
+def installed() -> list[str]:
+    """Return what a kept result depends on besides its input.
+
+    Returns:
+        Python's version, and the name and version of each package installed.
+    """
+    packages = sorted(f"{d.name}=={d.version}" for d in distributions())
+    return [sys.version, *packages]
 
 
 def relative(path: Path, root: Path = ROOT) -> str:

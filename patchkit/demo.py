@@ -88,6 +88,19 @@ def empty_database(name: str) -> Iterator[Mapping[str, str]]:
             execute(drop)
 
 
+def make_tables(env: Mapping[str, str]) -> None:
+    """Make the tables of the demo's models.
+
+    Args:
+        env: the variables, with Django on the path and its settings module.
+
+    Raises:
+        subprocess.CalledProcessError: they can't be made.
+    """
+    command = ("-m", "django", "migrate", "--run-syncdb", "--verbosity=0")
+    subprocess.run([sys.executable, *command], env=env, check=True)
+
+
 def _run(fork: Fork, run: Run, database: str, env: Mapping[str, str]) -> list[Outcome]:
     say(f"Running the shapes: {run.title}.")
     manage = fork.root / "tests_ticket31997" / "demo" / "manage.py"

@@ -17,10 +17,9 @@ from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 
-from patchkit import KitError, relative, say
+from patchkit import KitError, installed, relative, say
 from patchkit.checkout import Fork
 
 TREES = ("base", "django")
@@ -90,9 +89,7 @@ def spelling_is_possible() -> bool:
 
 def _digest(tree: Path, checks: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    words = [*checks, sys.version]
-    words += sorted(f"{d.name}=={d.version}" for d in distributions())
-    digest.update("\0".join(words).encode())
+    digest.update("\0".join([*checks, *installed()]).encode())
     docs = tree / "docs"
     files = (path for path in docs.rglob("*") if path.is_file())
     for path in sorted(f for f in files if "_build" not in f.parts[len(docs.parts) :]):

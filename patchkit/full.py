@@ -12,17 +12,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Self
 
 from rich.console import Console
 from rich.table import Table
 
-from patchkit import KitError, postgresql, relative, say, suite
+from patchkit import KitError, installed, postgresql, relative, say, suite
 from patchkit.checkout import BASE_BRANCH, BRANCH, Fork
 from patchkit.demo import WIDTH
-from patchkit.git import environment, git
+from patchkit.git import extract, git
 
 # How often a run's progress is told, in seconds.
 TELL = 30
@@ -101,10 +100,9 @@ def _key(fork: Fork, run: Run, server: str) -> str:
     branch = BASE_BRANCH if run.tree == "base" else BRANCH
     # Not the whole tree: its docs don't count.
     code = git(fork.django, "rev-parse", f"{branch}:django", f"{branch}:tests")
-    installed = sorted(f"{d.name}=={d.version}" for d in distributions())
     directory = fork.root / suite.PACKAGE / "settings"
     settings = [directory / f"{name}.py" for name in ("__init__", *MODULES)]
-    words = [code, run.scope, server, sys.version, *installed]
+    words = [code, run.scope, server, *installed()]
     words += [file.read_text(encoding="utf-8") for file in settings if file.exists()]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
@@ -114,16 +112,7 @@ def _copy(fork: Fork, tree: str) -> Iterator[Path]:
     """Provide the committed code of a tree, which may be worked on meanwhile."""
     branch = BASE_BRANCH if tree == "base" else BRANCH
     with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
-        archive = subprocess.Popen(
-            ["git", "archive", branch],
-            cwd=fork.django,
-            env=environment(),
-            stdout=subprocess.PIPE,
-        )
-        with archive:
-            subprocess.run(
-                ["tar", "--extract"], cwd=name, stdin=archive.stdout, check=True
-            )
+        extract(fork.django, branch, Path(name))
         yield Path(name)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -78,6 +79,24 @@ def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str
         GitError: the command exited with a status other than 0.
     """
     return run(cwd, arguments, environment() | dict(env or {}))
+
+
+def extract(tree: Path, revision: str, directory: Path, *paths: str) -> None:
+    """Put the files of a commit into a directory.
+
+    Args:
+        tree: the git tree that has the commit.
+        revision: the commit.
+        directory: where to put them; it has to be there.
+        paths: which ones; all of them by default.
+
+    Raises:
+        GitError: there is no such commit, or path in it.
+    """
+    with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
+        archive = Path(name) / "files.tar"
+        git(tree, "archive", f"--output={archive}", revision, *paths)
+        subprocess.run(["tar", "-xf", archive], cwd=directory, check=True)
 
 
 def run(cwd: Path, arguments: Sequence[str], env: Mapping[str, str]) -> str:
