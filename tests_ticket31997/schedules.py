@@ -8,11 +8,14 @@ determine the interleaving: nothing depends on time.
 import asyncio
 from dataclasses import dataclass, field
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection
 from django.db.transaction import TransactionManagementError, atomic
 
 from tests_ticket31997.models import Question
 
+# The transaction is another task's, or was rolled back under its code.
+REFUSALS = (SynchronousOnlyOperation, TransactionManagementError)
 # One instance that all tasks share, entered as it is and as a decorator.
 REUSED = atomic()
 
@@ -81,7 +84,7 @@ class Run:
 
     Attributes:
         writes: for each row written, the blocks that it was in.
-        refusals: how many times TransactionManagementError was raised.
+        refusals: how many times one of REFUSALS was raised.
         waiting: the futures of tasks that stopped at an await.
         tasks: all tasks started.
     """
@@ -95,12 +98,12 @@ class Run:
         """Run a task's operations; what they raise ends the task only."""
         try:
             await self.execute(body, chain)
-        except (Boom, TransactionManagementError, asyncio.CancelledError) as e:
+        except (Boom, *REFUSALS, asyncio.CancelledError) as e:
             self.note(e)
 
     def note(self, error: BaseException) -> None:
         """Count a refusal."""
-        self.refusals += isinstance(error, TransactionManagementError)
+        self.refusals += isinstance(error, REFUSALS)
 
     async def execute(self, body: tuple, chain: tuple) -> None:
         """Run operations.
@@ -118,7 +121,7 @@ class Run:
                     self.writes.append((name, around))
                     try:
                         Question.objects.create(question_text=name)
-                    except TransactionManagementError:
+                    except REFUSALS:
                         self.writes[int(name)] = (name, [OpenBlock(failed=True)])
                         raise
                 case Await():
@@ -145,7 +148,7 @@ class Run:
         try:
             with REUSED if operation.reused else atomic():
                 await self.execute(operation.body, (*chain, opened))
-        except (Boom, TransactionManagementError) as e:
+        except (Boom, *REFUSALS) as e:
             opened.failed = True
             if not operation.catch:
                 raise
@@ -195,7 +198,7 @@ class Verdict:
         lost: acknowledged writes that are missing.
         phantom: rolled-back writes that are present.
         unclean: what is wrong with the connection's state afterwards.
-        refusals: how many times TransactionManagementError was raised.
+        refusals: how many times one of REFUSALS was raised.
     """
 
     lost: frozenset
@@ -226,7 +229,7 @@ def run(program: tuple, schedule: list[tuple[int, bool]]) -> Verdict:
             ("in_atomic_block", connection.in_atomic_block),
             ("atomic_blocks", connection.atomic_blocks),
             ("savepoint_ids", connection.savepoint_ids),
-            ("owned_blocks", getattr(connection, "owned_blocks", [])),
+            ("open_block", getattr(connection, "open_block", None)),
             ("autocommit", not connection.get_autocommit()),
         )
         if wrong

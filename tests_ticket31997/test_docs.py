@@ -3,12 +3,16 @@
 import asyncio
 import re
 import textwrap
+import unittest
+from contextlib import nullcontext
 from pathlib import Path
 
 import django
-from django.db import connection, connections, transaction
-from django.db.transaction import TransactionManagementError
-from django.test import SimpleTestCase, TransactionTestCase, override_settings
+from asgiref.sync import async_to_sync, sync_to_async
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import OperationalError, connection, connections, transaction
+from django.db.models import F
+from django.test import SimpleTestCase, TransactionTestCase
 
 from tests_ticket31997.models import Choice, Question
 from tests_ticket31997.utils import OnLoopMixin, needs_series
@@ -48,8 +52,10 @@ class ExampleTests(OnLoopMixin, TransactionTestCase):
             "asyncio": asyncio,
             "connections": connections,
             "transaction": transaction,
+            "async_to_sync": async_to_sync,
             "Question": Question,
             "Choice": Choice,
+            "F": F,
             **names,
         }
         for number in numbers:
@@ -59,102 +65,91 @@ class ExampleTests(OnLoopMixin, TransactionTestCase):
     def choices(self):
         return sorted(Choice.objects.values_list("choice_text", "votes"))
 
-    async def fetch_votes(self, text):
-        await asyncio.sleep(0)
-        return len(text)
+    def test_async_to_sync(self):
+        """It's in the transaction of the code that calls it."""
+        with self.assertRaises(ZeroDivisionError), transaction.atomic():
+            self.execute(0)
+            self.assertEqual(self.choices(), [("Yes", 0)])
+            raise ZeroDivisionError
+        self.assertEqual(self.choices(), [])
 
-    def test_sync_block(self):
-        self.execute(0, fetch_votes=self.fetch_votes)
-        self.assertEqual(self.choices(), [("No", 2), ("Yes", 3)])
+    def import_choices(self, import_choice):
+        question = Question.objects.create(question_text="Shall we?")
+        names = self.execute(1, import_choice=import_choice)
+        asyncio.run(names["import_choices"](question, ["Yes", "No"]))
 
-    def test_sync_block_rolled_back(self):
-        async def fetch_votes(text):
+    def test_started_inside(self):
+        async def import_choice(question, text):
+            await asyncio.sleep(0)
+            with transaction.atomic():
+                question.choice_set.create(choice_text=text)
+
+        self.import_choices(import_choice)
+        self.assertEqual(self.choices(), [("No", 0), ("Yes", 0)])
+
+    def test_started_inside_and_rolled_back(self):
+        async def import_choice(question, text):
+            question.choice_set.create(choice_text=text)
+            await asyncio.sleep(0)
             if text == "No":
-                raise ValueError
-            return await self.fetch_votes(text)
+                raise ZeroDivisionError
 
         with self.assertRaises(ExceptionGroup):
-            self.execute(0, fetch_votes=fetch_votes)
-        self.assertIs(Question.objects.exists(), False)
+            self.import_choices(import_choice)
+        self.assertEqual(self.choices(), [])
 
-    def vote_twice(self, number):
-        """Run the vote() of an example in two tasks; return what they raise."""
+    def vote_twice(self, lock=None):
+        """Run the vote() of the example in two tasks; return what they raise."""
         question = Question.objects.create(question_text="Shall we?")
         choice = question.choice_set.create(choice_text="Yes")
 
-        async def check_voter():
+        async def check_voter(choice):
             # The second task runs as far as it can.
             await asyncio.sleep(0)
 
-        vote = self.execute(number, check_voter=check_voter)["vote"]
+        names = self.execute(2, check_voter=check_voter)
+        if lock:
+            names["lock"] = lock
 
         async def main():
-            votes = (vote(choice.pk), vote(choice.pk))
+            votes = (names["vote"](choice.pk), names["vote"](choice.pk))
             return await asyncio.gather(*votes, return_exceptions=True)
 
         return asyncio.run(main())
 
-    def test_foreign_task(self):
-        first, second = self.vote_twice(1)
+    def test_lock(self):
+        self.assertEqual(self.vote_twice(), [None, None])
+        self.assertEqual(self.choices(), [("Yes", 2)])
+
+    def test_without_lock(self):
+        first, second = self.vote_twice(nullcontext())
         self.assertIsNone(first)
-        self.assertIsInstance(second, TransactionManagementError)
-        # The text quotes the beginning.
-        self.assertIn(
-            "Another task is in an atomic block on the connection 'default'",
-            str(second),
-        )
+        self.assertIsInstance(second, SynchronousOnlyOperation)
         self.assertEqual(self.choices(), [("Yes", 1)])
 
-    def test_finished_before_awaiting(self):
-        self.assertEqual(self.vote_twice(2), [None, None])
-        self.assertEqual(self.choices(), [("Yes", 2)])
-
-    def test_started_inside(self):
-        question = Question.objects.create(question_text="Shall we?")
-        names = self.execute(0, 3, fetch_votes=self.fetch_votes)
-        Choice.objects.all().delete()
-        asyncio.run(names["import_choices"](question, ["Maybe", "Never"]))
-        self.assertEqual(self.choices(), [("Maybe", 5), ("Never", 5)])
-
-    def test_lock(self):
-        self.assertEqual(self.vote_twice(4), [None, None])
-        self.assertEqual(self.choices(), [("Yes", 2)])
-
-    def opened(self):
-        """Return the connections to the database that are open in a context."""
-        return [c for c in connections.all(initialized_only=True) if c.connection]
-
-    @override_settings(DATABASE_CONNECTION_SCOPE="context")
-    def test_closing_in_context(self):
-        add_question = self.execute(5)["add_question"]
+    @unittest.skipUnless(connection.vendor == "postgresql", "It has lock_timeout.")
+    def test_a_prefixed_method_inside_block(self):
+        """It isn't in the block, and waits for its locks."""
 
         async def main():
-            await add_question("Shall we?")
-            self.assertIsNot(connections["default"], connection)
-            return self.opened()
+            with transaction.atomic():
+                question = Question.objects.create(question_text="inside")
+                self.assertIs(await Question.objects.aexists(), False)
+                await sync_to_async(set_lock_timeout)()
+                with self.assertRaisesMessage(OperationalError, "lock timeout"):
+                    await Question.objects.acreate(pk=question.pk)
+            await sync_to_async(connections.close_all)()
 
-        self.assertEqual(asyncio.run(main()), [])
-        self.assertEqual(Question.objects.get().question_text, "Shall we?")
+        def set_lock_timeout():
+            with connections["default"].cursor() as cursor:
+                cursor.execute("SET lock_timeout = 100")
 
-    def test_closing_in_thread(self):
-        self.execute(6)
-        self.assertEqual(self.opened(), [])
-        self.assertEqual(Question.objects.count(), 2)
+        asyncio.run(main())
 
 
 @needs_series
 class AllExamplesTests(SimpleTestCase):
     def test_each_is_executed(self):
         """A new example needs a test of its own above."""
-        self.assertEqual(
-            [re.findall(r"\w+\(.*\)|^lock\b", code)[0] for code in examples()],
-            [
-                "add_choice(question, text)",
-                "vote(choice_id)",
-                "vote(choice_id)",
-                "import_choices(question, texts)",
-                "lock",
-                "add_question(text)",
-                "add_questions(texts)",
-            ],
-        )
+        names = [re.search(r"acreate|import_choices|vote", e)[0] for e in examples()]
+        self.assertEqual(names, ["acreate", "import_choices", "vote"])
