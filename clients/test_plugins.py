@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests_ticket31997.patience import PROGRAM_PATIENCE
+
 SUITE = """\
 import pytest
 from django.db import connection
@@ -52,10 +54,16 @@ def test_live_server(live_server, playwright):
 """
 
 
-def run(directory: Path, server: Mapping[str, str], scope: str, *arguments: str) -> str:
-    """Run the suite in a process of its own; return what pytest says."""
+def run(
+    directory: Path,
+    server: Mapping[str, str],
+    scope: str,
+    *arguments: str,
+    suite: str = SUITE,
+) -> str:
+    """Run a suite in a process of its own; return what pytest says."""
     (directory / "pytest.ini").write_text("[pytest]\n")
-    (directory / "test_suite.py").write_text(SUITE)
+    (directory / "test_suite.py").write_text(suite)
     (directory / "suite_settings.py").write_text(
         "from tests_ticket31997.settings.postgresql import *\n"
         'ROOT_URLCONF = "tests_ticket31997.test_playwright"\n'
@@ -74,6 +82,7 @@ def run(directory: Path, server: Mapping[str, str], scope: str, *arguments: str)
         env=env,
         capture_output=True,
         text=True,
+        timeout=PROGRAM_PATIENCE,
     )
     return result.stdout
 
