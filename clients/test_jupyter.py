@@ -7,6 +7,7 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 
 from clients.conftest import backends, texts
+from tests_ticket31997.patience import PATIENCE
 
 SET_UP = """\
 import asyncio, django
@@ -24,7 +25,9 @@ async def ask(text):
 @pytest.fixture
 def cell(server: Mapping[str, str]) -> Iterator[Callable[[str], str]]:
     """Run code in a kernel as a cell; return what its last line is."""
-    manager, client = start_new_kernel(kernel_name="python3", env=dict(server))
+    manager, client = start_new_kernel(
+        startup_timeout=PATIENCE, kernel_name="python3", env=dict(server)
+    )
 
     def run(code: str) -> str:
         said: list[str] = []
@@ -33,15 +36,17 @@ def cell(server: Mapping[str, str]) -> Iterator[Callable[[str], str]]:
             if message["msg_type"] == "execute_result":
                 said.append(message["content"]["data"]["text/plain"])
 
-        reply = client.execute_interactive(code, output_hook=hook, timeout=60)
+        reply = client.execute_interactive(code, output_hook=hook, timeout=PATIENCE)
         content = reply["content"]
         assert content["status"] == "ok", "\n".join(content.get("traceback", []))
         return "".join(said)
 
-    run(SET_UP)
-    yield run
-    client.stop_channels()
-    manager.shutdown_kernel()
+    try:
+        run(SET_UP)
+        yield run
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel()
 
 
 def test_kernel(cell: Callable[[str], str], database: psycopg.Connection) -> None:

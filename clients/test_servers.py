@@ -5,8 +5,7 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import httpx
@@ -15,27 +14,23 @@ import pytest
 
 from clients.conftest import backends, texts
 from patchkit import ROOT
+from tests_ticket31997.patience import PATIENCE, PROGRAM_PATIENCE, wait_until
 
 # `make clients` asks for 5,000 requests by 200 clients.
 REQUESTS = int(os.environ.get("TICKET31997_REQUESTS", "500"))
 CLIENTS = int(os.environ.get("TICKET31997_CLIENTS", "50"))
 KINDS = ("write", "sleep", "fail", "stream", "cut")
-# How long a server may take to notice, to start or to stop, in seconds.
-PATIENCE = 30
 
 APPLICATION = "clients.site.asgi:application"
 COMMANDS = {
-    "uvicorn": ["uvicorn", "--log-level=warning", "--fd={fd}", APPLICATION],
+    "uvicorn": [
+        *("uvicorn", "--log-level=warning", "--fd={fd}"),
+        # Clients close an idle connection before it does, never at the same time.
+        f"--timeout-keep-alive={PATIENCE}",
+        APPLICATION,
+    ],
     "daphne": ["daphne", "--verbosity=0", "--fd={fd}", APPLICATION],
 }
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait for something that another process does."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "That takes too long."
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -51,22 +46,23 @@ def serve(name: str, env: Mapping[str, str]) -> Iterator[str]:
             pass_fds=[fd],
         )
     try:
-        # The socket takes requests before there is somebody to answer them.
+        # The socket takes requests before there is somebody to answer them, and
+        # refuses them as soon as there can't be anybody.
         address = f"http://{host}:{port}"
-        wait_for(lambda: process.poll() is not None or answers(address))
-        assert process.poll() is None, "The server has ended."
+        stats(address)
         yield address
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        try:
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
 
 
-def answers(address: str) -> bool:
-    """Return whether a server answers within a second."""
-    try:
-        return httpx.get(f"{address}/stats", trust_env=False, timeout=1).is_success
-    except httpx.TransportError:
-        return False
+def stats(address: str) -> dict:
+    """Return what a server has noted."""
+    response = httpx.get(f"{address}/stats", trust_env=False, timeout=PATIENCE)
+    return response.raise_for_status().json()
 
 
 async def ask(client: httpx.AsyncClient, kind: str, number: int) -> str:
@@ -91,7 +87,7 @@ async def ask_all(address: str) -> dict[tuple[str, int], str]:
             results[kind, number] = await ask(client, kind, number)
 
     async with httpx.AsyncClient(
-        base_url=address, limits=limits, timeout=PATIENCE * 10, trust_env=False
+        base_url=address, limits=limits, timeout=PROGRAM_PATIENCE, trust_env=False
     ) as client:
         await asyncio.gather(*map(one, range(REQUESTS)))
     return results
@@ -101,19 +97,14 @@ async def ask_all(address: str) -> dict[tuple[str, int], str]:
 def test_server(
     name: str, server: Mapping[str, str], database: psycopg.Connection
 ) -> None:
-    wait_for(lambda: not backends(database))
     with serve(name, server) as address:
         results = asyncio.run(ask_all(address))
-
-        def stats() -> dict:
-            return httpx.get(f"{address}/stats", trust_env=False).json()
-
         # A disconnect is noticed a little later.
-        wait_for(lambda: not stats()["in_use"])
-        noted = stats()
+        wait_until(lambda: not stats(address)["in_use"])
+        noted = stats(address)
         # Outside of requests there's one connection, whatever goes on in them.
         (outside,) = noted["outside"]
-        wait_for(lambda: backends(database) == {int(outside)})
+        wait_until(lambda: backends(database) == {int(outside)})
     assert noted["conflicts"] == []
     ends = {
         "write": "200 done",
@@ -136,4 +127,4 @@ def test_server(
     # Two tasks have shared the connection, and lost nothing either.
     for task in ("one", "other"):
         assert rows.count(f"outside {task}") >= noted["outside"][outside] // 3
-    wait_for(lambda: not backends(database))
+    wait_until(lambda: not backends(database))

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from patchkit import docs, review
 from patchkit.checkout import Fork
+from tests_ticket31997.patience import PATIENCE
 
 FORK = Fork()
 REVIEW = docs.output(FORK, "review") / "index.html"
@@ -22,6 +23,8 @@ CHROMIUM = next(
     None,
 )
 SETTING = "std-setting-DATABASE_CONNECTION_SCOPE"
+# Playwright counts in milliseconds.
+TIMEOUT = 1000 * PATIENCE
 
 with_browser = pytest.mark.skipif(
     not CHROMIUM, reason="there is no Chromium: apt install chromium"
@@ -32,7 +35,9 @@ with_browser = pytest.mark.skipif(
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-gpu"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=arguments, timeout=TIMEOUT
+        )
         yield browser
         browser.close()
 
@@ -43,6 +48,7 @@ def context(
 ) -> Iterator[BrowserContext]:
     """A context without a network that notes what it is asked for and complains of."""
     context = browser.new_context(**getattr(request, "param", {}))
+    context.set_default_timeout(TIMEOUT)
     requests: list[str] = []
     complaints: list[str] = []
     context.on("request", lambda r: requests.append(r.url))
@@ -78,7 +84,7 @@ def test_every_section(page: Page) -> None:
         article = page.locator(f"[id='{change.id}']")
         # The contents lead there, and both versions are to be seen.
         page.locator(f"nav a[href='#{change.id}']").click()
-        assert page.url.endswith(f"#{change.id}")
+        page.wait_for_url(re.compile(f"#{re.escape(change.id)}$"))
         assert article.locator("h3").inner_text().startswith(change.title)
         assert article.locator(".side").count() == 2
         assert article.locator(".commits li").count() >= 1
@@ -129,7 +135,8 @@ def test_setting_is_reachable(context: BrowserContext) -> None:
         page.goto((html / start).as_uri())
         link = page.locator(f"{where.split(',')[-1]} a[href$='#{SETTING}']").last
         link.click()
-        assert page.url == f"{(html / 'ref/settings.html').as_uri()}#{SETTING}"
+        url = f"{(html / 'ref/settings.html').as_uri()}#{SETTING}"
+        page.wait_for_url(re.compile(f"^{re.escape(url)}$"))
         target = page.locator(f"[id='{SETTING}']")
         assert target.count() == 1
         section = page.locator(f"section:has(> [id='{SETTING}'])").last

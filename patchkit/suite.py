@@ -13,6 +13,8 @@ from patchkit.checkout import Fork
 PACKAGE = "tests_ticket31997"
 DATABASES = ("sqlite", "postgresql")
 SCOPES = ("context", "thread")
+# So that nothing waits for ever for what a test that failed has left locked.
+LOCK_TIMEOUT = "-c lock_timeout=60s"
 
 
 def environment(
@@ -30,6 +32,7 @@ def environment(
         The variables; the tree is on Python's path, so it needn't be installed.
     """
     result = {k: v for k, v in env.items() if k != "DJANGO_ALLOW_ASYNC_UNSAFE"}
+    result.setdefault("PGOPTIONS", LOCK_TIMEOUT)
     return result | {
         "PYTHONPATH": str(fork.tree(tree)),
         "DATABASE_CONNECTION_SCOPE": scope,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
-
 from django.db import DEFAULT_DB_ALIAS, connections
 
-# How long a backend may take to end after its client has, in seconds.
-PATIENCE = 10
+from tests_ticket31997.patience import wait_until
 
 
 class Backends:
-    """Counts the backends of the default database, on a connection of its own.
+    """Counts the backends that the default database gets during the block.
 
-    The connection isn't counted, and is closed at the end of the block. On a
-    database other than PostgreSQL all counts are None.
+    Those that are there before aren't counted: they may be ending, which takes a
+    while after their clients have closed their connections. It looks on a
+    connection of its own, which isn't counted either, and is closed at the end of
+    the block. On a database other than PostgreSQL all counts are None.
     """
 
     def __enter__(self) -> Backends:
@@ -22,6 +21,7 @@ class Backends:
         if connections[DEFAULT_DB_ALIAS].vendor == "postgresql":
             self.monitor = connections[DEFAULT_DB_ALIAS].copy()
             self.monitor.connect()
+            self.before = self.pids()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -39,8 +39,8 @@ class Backends:
             return {pid for (pid,) in cursor.fetchall()}
 
     def count(self) -> int | None:
-        """Return the number of backends that serve other clients."""
-        return len(self.pids()) if self.monitor else None
+        """Return the number of backends that are new since the block began."""
+        return len(self.pids() - self.before) if self.monitor else None
 
     def count_without_closed(self, driver_connections: list) -> int | None:
         """Wait for the backends of closed connections to end, then count.
@@ -49,17 +49,13 @@ class Backends:
             driver_connections: psycopg's connections, open and closed ones.
 
         Returns:
-            The number of backends that serve other clients.
+            The number of backends that are new since the block began.
 
         Raises:
-            TimeoutError: such a backend hasn't ended after PATIENCE seconds.
+            TimeoutError: there is a new backend that serves none of them.
         """
         if not self.monitor:
             return None
-        deadline = time.monotonic() + PATIENCE
         open_pids = {c.info.backend_pid for c in driver_connections if not c.closed}
-        while not (pids := self.pids()) <= open_pids:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"Backends {pids - open_pids} have no client.")
-            time.sleep(0.01)
-        return len(pids)
+        wait_until(lambda: self.pids() - self.before <= open_pids)
+        return self.count()

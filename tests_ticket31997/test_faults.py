@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import signal
 import threading
+import traceback
 import unittest
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from unittest import mock
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import (
     DatabaseError,
     Error,
@@ -15,12 +18,13 @@ from django.db import (
     connection,
     connections,
 )
-from django.db.transaction import TransactionManagementError, atomic
+from django.db.transaction import atomic
 from django.test import TransactionTestCase
 
 from tests_ticket31997.backends import Backends
 from tests_ticket31997.models import Choice, Question
-from tests_ticket31997.utils import OnLoopMixin, needs_series
+from tests_ticket31997.patience import PATIENCE, wait_until
+from tests_ticket31997.utils import OnLoopMixin, needs_series, threads
 
 
 class FaultTestCase(OnLoopMixin, TransactionTestCase):
@@ -61,7 +65,6 @@ class PostgreSQLFaultTests(FaultTestCase):
         self.monitor.connect()
         self.addCleanup(self.monitor.close)
         self.backends = self.enterContext(Backends())
-        self.opened = self.backends.count()
 
     def monitor_execute(self, sql, params=None):
         # The driver's, as Django's wrapper is bound to the test's thread.
@@ -74,35 +77,27 @@ class PostgreSQLFaultTests(FaultTestCase):
 
     def terminate(self):
         """End the backend of the thread's connection, and wait for that."""
-        pid = self.pid()
-        self.monitor_execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+        sql = "SELECT pg_terminate_backend(%s, %s)"
+        ended = self.monitor_execute(sql, [self.pid(), 1000 * PATIENCE])
+        self.assertEqual(ended, [(True,)])
 
     def assertNoLeak(self):
         connections.close_all()
-        # The thread's was one of those at the beginning, the monitor's another.
-        left = self.backends.count_without_closed([self.monitor.connection])
-        self.assertEqual(left, self.opened - 1)
+        self.assertEqual(self.backends.count_without_closed([]), 0)
 
-    def when_waiting(self, action):
-        """Act, from another thread, as soon as the connection's query runs."""
-        pid = self.pid()
+    def wait_until_waiting(self, pid, event):
+        """Wait until a backend waits for something, by its name or its type."""
         query = (
-            "SELECT wait_event FROM pg_stat_activity"
-            " WHERE pid = %s AND state = 'active' AND wait_event = 'PgSleep'"
+            "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active'"
+            " AND %s IN (wait_event, wait_event_type)"
         )
-
-        def watch():
-            while not self.monitor_execute(query, [pid]):
-                pass
-            action()
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        self.addCleanup(thread.join)
+        with self.backends.monitor.connection.cursor() as cursor:
+            wait_until(lambda: cursor.execute(query, [pid, event]).fetchone())
 
     def sleep(self):
+        """Execute a query that takes longer than anybody waits for it."""
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_sleep(60)")
+            cursor.execute("SELECT pg_sleep(%s)", [2 * PATIENCE])
 
     def test_terminated_between_tasks(self):
         async def task():
@@ -123,10 +118,13 @@ class PostgreSQLFaultTests(FaultTestCase):
             self.sleep()
 
         pid = self.pid()
-        self.when_waiting(
-            lambda: self.monitor_execute("SELECT pg_terminate_backend(%s)", [pid])
-        )
-        with self.assertRaisesMessage(OperationalError, "terminating connection"):
+
+        def terminate():
+            self.wait_until_waiting(pid, "PgSleep")
+            self.monitor_execute("SELECT pg_terminate_backend(%s)", [pid])
+
+        error = self.assertRaisesMessage(OperationalError, "terminating connection")
+        with error, threads(terminate):
             asyncio.run(task())
         close_old_connections()
         self.assertWorksAgain()
@@ -148,7 +146,7 @@ class PostgreSQLFaultTests(FaultTestCase):
             await begun.wait()
             self.terminate()
             # Refused before any SQL: it doesn't notice.
-            with self.assertRaises(TransactionManagementError):
+            with self.assertRaises(SynchronousOnlyOperation):
                 self.create("foreign")
             resume.set()
             with self.assertRaises(OperationalError):
@@ -156,7 +154,7 @@ class PostgreSQLFaultTests(FaultTestCase):
             # Django has closed the connection at the end of the block.
             self.create("next")
 
-        asyncio.run(main())
+        asyncio.run(asyncio.wait_for(main(), PATIENCE))
         self.assertTexts("next")
         self.assertWorksAgain()
         self.assertNoLeak()
@@ -214,42 +212,37 @@ class PostgreSQLFaultTests(FaultTestCase):
             # It's this side that finds the deadlock.
             cursor.execute("SET deadlock_timeout = '10ms'")
 
+        locked = threading.Event()
+
         def other_side():
-            with suppress(Exception):
-                self.monitor_execute(lock, ["one"])
+            self.assertIs(locked.wait(PATIENCE), True)
+            # It's granted when this side has rolled back.
+            self.monitor_execute(lock, ["one"])
             self.monitor_execute("ROLLBACK")
 
         async def main():
-            error = self.assertRaisesMessage(OperationalError, "deadlock detected")
-            with error, atomic():
+            with atomic():
                 self.create("lost")
                 with connection.cursor() as cursor:
                     cursor.execute(lock, ["one"])
-                    thread.start()
-                    while not self.is_waiting(pid):
-                        await asyncio.sleep(0)
+                    locked.set()
+                    self.wait_until_waiting(pid, "Lock")
                     cursor.execute(lock, ["other"])
 
         pid = self.monitor.connection.info.backend_pid
-        self.monitor_execute("SET deadlock_timeout = '60s'")
+        self.monitor_execute("SET deadlock_timeout = '1h'")
         self.monitor_execute("BEGIN")
         self.monitor_execute(lock, ["other"])
-        thread = threading.Thread(target=other_side)
-        asyncio.run(main())
-        thread.join()
+        error = self.assertRaisesMessage(OperationalError, "deadlock detected")
+        with error, threads(other_side):
+            asyncio.run(main())
         self.assertTexts("one", "other")
         self.assertWorksAgain()
         self.assertNoLeak()
 
-    def is_waiting(self, pid):
-        query = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
-        with self.backends.monitor.connection.cursor() as cursor:
-            cursor.execute(query, [pid])
-            return cursor.fetchone()[0]
-
     def test_pool_exhausted(self):
         """A pool that is empty is an error; in "thread" one connection is enough."""
-        pool = {"min_size": 0, "max_size": 1, "timeout": 0.2}
+        pool = {"min_size": 0, "max_size": 1, "timeout": PATIENCE}
         settings = connections.settings["default"]
         options = {**settings["OPTIONS"], "pool": pool}
         connections.close_all()
@@ -269,9 +262,12 @@ class PostgreSQLFaultTests(FaultTestCase):
                     asyncio.run(main())
                     self.assertEqual(Question.objects.count(), 5)
                     other = connections.create_connection("default")
-                    with self.assertRaisesMessage(
+                    # This thread has the one connection, so it waits in vain.
+                    in_vain = mock.patch.object(wrapper.pool, "timeout", 0.2)
+                    error = self.assertRaisesMessage(
                         OperationalError, "couldn't get a connection after 0.20 sec"
-                    ):
+                    )
+                    with in_vain, error:
                         other.ensure_connection()
                     # It's the one connection that the pool has to give.
                     connection.close()
@@ -305,9 +301,13 @@ class PostgreSQLFaultTests(FaultTestCase):
         if not (child := os.fork()):
             status = 1
             try:
+                # So that it ends, whatever it hangs on.
+                signal.alarm(PATIENCE)
                 asyncio.run(task("child"))
                 connections.close_all()
                 status = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(status)
         asyncio.run(task("parent"))

@@ -243,6 +243,13 @@ class BrowserThreadScopeTests(BrowserTestCase):
 
 @override_settings(DATABASE_CONNECTION_SCOPE="context")
 class BrowserContextScopeTests(BrowserTestCase):
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        # As in in_context(): while the loop is running, it's that of the context.
+        connections["default"].close()
+        del connections["default"]
+
     def test_turns(self):
         """Rows are committed, so it works; but each handler opens a connection."""
         self.take_turns()

@@ -11,6 +11,7 @@ import django
 from django.db import connection
 from django.test import SimpleTestCase
 
+from tests_ticket31997.patience import PROGRAM_PATIENCE
 from tests_ticket31997.shapes import SHAPES
 
 MANAGE = Path(__file__).parent / "demo" / "manage.py"
@@ -42,6 +43,7 @@ class WorkaroundTests(SimpleTestCase):
             stdout=subprocess.PIPE,
             check=True,
             text=True,
+            timeout=PROGRAM_PATIENCE,
         )
         outcomes = [json.loads(line) for line in result.stdout.splitlines()]
         return {outcome["shape"]: outcome["result"] for outcome in outcomes}

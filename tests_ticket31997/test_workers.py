@@ -7,13 +7,14 @@ import threading
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
-from django.db import close_old_connections, connection, connections
+from django.db import close_old_connections, connection
 from django.db.transaction import atomic
 from django.test import TransactionTestCase
 
 from tests_ticket31997.backends import Backends
 from tests_ticket31997.models import Question
-from tests_ticket31997.utils import OnLoopMixin, needs_series
+from tests_ticket31997.patience import PATIENCE
+from tests_ticket31997.utils import OnLoopMixin, needs_series, threads
 
 
 async def job(text):
@@ -46,9 +47,8 @@ class WorkerTests(OnLoopMixin, TransactionTestCase):
         connection.ensure_connection()
         command = Command()
         with Backends() as backends:
-            opened = backends.count()
             call_command(command)
-            self.assertEqual(backends.count(), opened)
+            self.assertFalse(backends.count())
         self.assertEqual(
             {id(c) for c in command.connections}, {id(connection.connection)}
         )
@@ -74,38 +74,31 @@ class WorkerTests(OnLoopMixin, TransactionTestCase):
     def test_worker_threads(self):
         """Like Celery's: each thread runs job after job, and has a connection."""
         jobs = queue.SimpleQueue()
-        used = {}
+        for number in range(12):
+            jobs.put(f"job {number}")
+        for _ in range(3):
+            jobs.put("")
         turn = threading.Barrier(3)
 
         def worker():
-            mine = used.setdefault(threading.get_ident(), [])
-            turn.wait()
-            while text := jobs.get():
+            used = []
+            while text := jobs.get(timeout=PATIENCE):
                 # As Celery's Django fixup does around each of them.
                 close_old_connections()
-                mine.append(asyncio.run(job(text)))
+                used.append(asyncio.run(job(text)))
+                self.assertIs(connection.connection, used[-1])
                 # Nobody is left without a job.
-                if len(mine) == 1:
-                    turn.wait()
-            connections.close_all()
+                if len(used) == 1:
+                    turn.wait(PATIENCE)
+            return used
 
-        threads = [threading.Thread(target=worker) for _ in range(3)]
         with Backends() as backends:
-            opened = backends.count()
-            for thread in threads:
-                thread.start()
-            for number in range(12):
-                jobs.put(f"job {number}")
-            for _ in threads:
-                jobs.put("")
-            for thread in threads:
-                thread.join()
-            every = [c for mine in used.values() for c in mine]
-            if opened is not None:
-                self.assertEqual(backends.count_without_closed(every), opened)
+            with threads(worker, worker, worker) as workers:
+                pass
+            each = [worker.result() for worker in workers]
+            every = [c for used in each for c in used]
+            self.assertFalse(backends.count_without_closed(every))
         self.assertEqual(len(every), 12)
         # CONN_MAX_AGE is 0, so each job has a fresh one, in its thread alone.
-        for mine in used.values():
-            others = {id(c) for c in every} - {id(c) for c in mine}
-            self.assertEqual(len(others), 12 - len(mine))
+        self.assertEqual(len({id(c) for c in every}), 12)
         self.assertEqual(Question.objects.count(), 24)

@@ -3,14 +3,18 @@
 import hashlib
 import io
 import subprocess
+import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from patchkit import checkout
+from patchkit import ROOT, checkout
 from patchkit.checkout import Fork
 from patchkit.git import git
+from tests_ticket31997.patience import ending
 
 FILES = {
     "pyproject.toml": """\
@@ -153,24 +157,23 @@ def snapshot(directory: Path) -> dict[str, bytes]:
     }
 
 
-def run_python(code: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start Python on some code, with its input and output on pipes.
+@contextmanager
+def run_python(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run Python on some code, with its input and output on pipes.
 
     Args:
         code: the program.
         arguments: its sys.argv[1:].
 
-    Returns:
-        The process.
+    Yields:
+        The process, which is waited for at the end of the block.
     """
-    import sys
-
-    from patchkit import ROOT
-
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+    with ending(process):
+        yield process

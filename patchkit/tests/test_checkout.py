@@ -187,9 +187,13 @@ def test_a_fuzzy_patch_does_not_apply(series: Fork) -> None:
 
 
 KILLED_AT_OUTPUT = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from patchkit import checkout
+def say(message):
+    if message.startswith(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+checkout.say = say
 checkout.make(checkout.Fork(Path(sys.argv[1])))
 """
 
@@ -201,13 +205,8 @@ def test_killed_while_working(series: Fork, line: str, first: bool) -> None:
         checkout.remove(series)
     else:
         series.pin.write_text(series.pin.read_text() + "# A comment.\n")
-    process = run_python(KILLED_AT_OUTPUT, series.root)
-    assert process.stdout
-    with process, process.stdout:
-        for output in process.stdout:
-            if output.startswith(line):
-                process.send_signal(signal.SIGKILL)
-                break
+    with run_python(KILLED_AT_OUTPUT, series.root, line) as process:
+        process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert series.django.exists() is not first
     assert checkout.make(series)
@@ -234,8 +233,8 @@ def test_killed_between_any_two_moves(series: Fork) -> None:
     kills = 0
     while True:
         series.pin.write_text(series.pin.read_text() + "# A comment.\n")
-        process = run_python(KILLED_AT_MOVE, series.root, kills + 1)
-        process.communicate()
+        with run_python(KILLED_AT_MOVE, series.root, kills + 1) as process:
+            process.communicate()
         if process.returncode != -signal.SIGKILL:
             break
         kills += 1

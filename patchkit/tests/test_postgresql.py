@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import psycopg
@@ -11,9 +10,7 @@ import pytest
 
 from patchkit import KitError, postgresql
 from patchkit.tests.conftest import run_python
-
-# How long a server may take to stop, in seconds.
-PATIENCE = 30
+from tests_ticket31997.patience import wait_until
 
 RUN = """
 import json, os
@@ -50,9 +47,8 @@ def test_it_answers_and_stops() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_it_stops_when_the_run_is_killed(number: signal.Signals) -> None:
-    process = run_python(RUN)
-    assert process.stdout
-    with process, process.stdout:
+    with run_python(RUN) as process:
+        assert process.stdout
         lines = iter(process.stdout.readline, "")
         env = json.loads(next(line for line in lines if line.startswith("{")))
         assert next(lines) == "up\n"
@@ -60,10 +56,7 @@ def test_it_stops_when_the_run_is_killed(number: signal.Signals) -> None:
         process.send_signal(number)
         process.wait()
     directory = Path(env["PGHOST"]).parent
-    deadline = time.monotonic() + PATIENCE
-    while directory.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not directory.exists()
+    wait_until(lambda: not directory.exists())
     with pytest.raises(psycopg.OperationalError):
         server_version(env)
 

@@ -16,6 +16,7 @@ from patchkit.series import export
 from patchkit.submit import submit
 from patchkit.tests.conftest import FILES, commit, commit_base, snapshot
 from patchkit.tests.test_gates import TEMPLATE
+from tests_ticket31997.patience import PATIENCE
 
 MODULE = "".join(f"LINE_{number} = {number}\n" for number in range(40))
 DJANGO = {
@@ -38,7 +39,12 @@ NAME, EMAIL = "Some Body", "somebody@example.org"
 def run(clone: Path, *arguments: str) -> str:
     """Run git in the clone as its user does."""
     result = subprocess.run(
-        ["git", *arguments], cwd=clone, capture_output=True, text=True, check=True
+        ["git", *arguments],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
     )
     return result.stdout.strip()
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from patchkit import ROOT, suite
+from tests_ticket31997.patience import PROGRAM_PATIENCE
 
 HALF = 6
 
@@ -19,6 +20,7 @@ def runtests(database: str, tree: str, *arguments: str) -> tuple[int, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        timeout=PROGRAM_PATIENCE,
     )
     return result.returncode, result.stdout
 

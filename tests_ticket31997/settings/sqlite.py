@@ -9,6 +9,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from tests_ticket31997.patience import PATIENCE
 from tests_ticket31997.settings import *  # noqa: F403
 
 # Django's runtests.py and patchkit's demo make a directory and remove it.
@@ -19,9 +20,9 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         # Django 2.2 knows no paths but strings.
         "NAME": str(_directory / f"{alias}.sqlite3"),
-        # How long a connection waits for another one's lock, in seconds. Where
-        # both are used by the same thread it waits in vain.
-        "OPTIONS": {"timeout": 0.05},
+        # How long a connection waits for the lock of another thread's. Where both
+        # are the same thread's it waits in vain: see shapes.without_waiting().
+        "OPTIONS": {"timeout": PATIENCE},
         "TEST": {"NAME": str(_directory / f"test_{alias}.sqlite3")},
     }
     for alias in ("default", "other")
