@@ -2,12 +2,15 @@
 
 import asyncio
 import contextvars
+import gc
 import queue
 import threading
+import weakref
 
+from asgiref.sync import async_to_sync
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
-from django.db import close_old_connections, connection
+from django.db import close_old_connections, connection, connections
 from django.db.transaction import atomic
 from django.test import TransactionTestCase
 
@@ -70,6 +73,25 @@ class WorkerTests(OnLoopMixin, TransactionTestCase):
             second = runner.run(job("b"))
         self.assertIs(first, second)
         self.assertIs(connection.get_autocommit(), True)
+
+    def test_async_to_sync(self):
+        """The context that asgiref copies back keeps no connection alive."""
+        used = []
+
+        async def view():
+            try:
+                with atomic():
+                    Question.objects.create(question_text="view")
+                used.append(weakref.ref(connections["default"]))
+            finally:
+                connections.close_all()
+
+        for _ in range(3):
+            async_to_sync(view)()
+        gc.collect()
+        # All but the latest one.
+        self.assertEqual([wrapper() for wrapper in used[:-1]], [None] * 2)
+        self.assertEqual(Question.objects.count(), 3)
 
     def test_worker_threads(self):
         """Like Celery's: each thread runs job after job, and has a connection."""

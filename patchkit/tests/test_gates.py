@@ -100,14 +100,19 @@ def test_public_names_are_documented() -> None:
         for line in added(patch)
         if not line.startswith(("def ", "class "))
     )
-    names = [
-        match[1]
+    code = [
+        section
         for patch in PATCHES
-        for line in added(patch)
-        if (match := re.match(r"([A-Z][A-Z_]+) = ", line))
+        for section in patch.read_text(encoding="utf-8").split("\ndiff --git ")
+        if section.startswith("a/django/")
     ]
+    names = re.findall(r"^\+([A-Z][A-Z_]+) = ", "\n".join(code), re.MULTILINE)
     assert names == ["DATABASE_CONNECTION_SCOPE"]
-    for directive in (".. setting:: DATABASE_CONNECTION_SCOPE", "* **async.E002**:"):
+    for directive in (
+        ".. setting:: DATABASE_CONNECTION_SCOPE",
+        ".. function:: isolated_connections()",
+        "* **async.E002**:",
+    ):
         assert directive in documented
 
 
