@@ -155,6 +155,22 @@ def test_compare() -> None:
     assert old.count(code) == 1 and new.count(code) == 3
 
 
+def test_lists_keep_their_items() -> None:
+    items = [f'<li><p><a href="{name}">{name}</a></p></li>' for name in "abcdefgh"]
+    before = f"<ul>{''.join(items)}</ul>"
+    after = f"<ul>{''.join([*items[:2], '<li><p>new</p></li>', *items[2:]])}</ul>"
+    old, new = review.compare(before, after)
+    # All but the items beside the new one are folded where there is more than one.
+    folded = "".join(items[3:])
+    folded = (
+        f'<li class="folded"><details><summary>5 unchanged</summary><ul>{folded}</ul>'
+        "</details></li>"
+    )
+    assert old == f"<ul>{''.join(items[:3])}{folded}</ul>"
+    marked = "<li><ins><p>new</p></ins></li>"
+    assert new == f"<ul>{''.join(items[:2])}{marked}{items[2]}{folded}</ul>"
+
+
 def test_headings() -> None:
     text = (
         CONTENTS + "\n" + TOPIC + "\nTable\n~~~~~\n\n====  ====\na     b\n====  ====\n"

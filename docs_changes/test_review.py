@@ -115,6 +115,10 @@ def test_color_schemes(page: Page, ground: str) -> None:
 )
 def test_narrow_screen(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    # What doesn't change is folded: it was more than twice as long.
+    assert page.evaluate("document.documentElement.scrollHeight") < 20_000
+    for summary in page.locator("summary").all():
+        assert not summary.locator("xpath=../p").first.is_visible()
     # One below the other.
     sides = page.locator("article:has(.side + .side:not(.absent)) .side:not(.absent)")
     first, second = (sides.nth(number).bounding_box() for number in (0, 1))

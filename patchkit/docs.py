@@ -225,8 +225,10 @@ def build_both(fork: Fork) -> bool:
         KitError: a check broke off.
     """
     checks: tuple[str, ...] = CHECKS
+    skipped = ""
     if not spelling_is_possible():
-        say("The spelling is NOT CHECKED: apt install enchant-2 aspell-en.")
+        skipped = " The spelling is NOT CHECKED: apt install enchant-2 aspell-en."
+        say(skipped.strip())
         checks = tuple(check for check in CHECKS if check != "spelling")
     say("Building the documentation, unless it is built: some minutes.")
     with ThreadPoolExecutor() as pool:
@@ -236,6 +238,6 @@ def build_both(fork: Fork) -> bool:
         say(f"{problem}")
     say(
         f"{', '.join(checks)}: the base has {len(found[0])} problems, the patched tree "
-        f"{len(found[1])}, of which the base lacks {len(news)}."
+        f"{len(found[1])}, of which the base lacks {len(news)}.{skipped}"
     )
     return not news

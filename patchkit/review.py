@@ -1,12 +1,12 @@
 """The review page: each section of the documentation that the series changes."""
 
 import copy
-import hashlib
 import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from difflib import SequenceMatcher
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
 import jinja2
@@ -23,6 +23,12 @@ from patchkit.git import environment, git
 # A heading is a line with a line of one of these characters below it.
 UNDERLINE = re.compile(r"([=\-~^\"'*+#])\1*$")
 HEADINGS = "./h1|./h2|./h3|./h4|./h5|./h6"
+# Elements that are compared by what is in them, and those that a mark is put into
+# rather than around.
+CONTAINERS = ("div", "dl", "dd", "ul", "ol", "li", "section", "blockquote")
+INSIDE = ("p", "li", "dt", "dd")
+# Blocks of code, whose spaces the comparison of words would lose.
+CODE = "self::div[starts-with(@class, 'highlight-')]"
 
 
 @dataclass(frozen=True)
@@ -242,6 +248,8 @@ def sections(html: Path) -> Iterator[Section]:
             del element.attrib["id"]
         for link in own.xpath(".//a[starts-with(@href, '#id')]"):
             del link.attrib["href"]
+        for target in own.xpath("./span[not(node())]"):
+            target.drop_tree()
         around = tuple(_title(e) for e in section.iterancestors("section"))
         content = "".join(
             lxml.html.tostring(child, encoding="unicode") for child in own
@@ -268,21 +276,87 @@ def _link(content: str, page: str, tree: str) -> str:
 
     fragment = lxml.html.fragment_fromstring(content, create_parent="div")
     fragment.rewrite_links(absolute)
-    return "".join(lxml.html.tostring(e, encoding="unicode") for e in fragment)
+    return _inner(fragment)
 
 
-def _fold(text: str, blocks: dict[str, str]) -> str:
-    """Make each block of code a word of its own, as the diff loses its spaces."""
-    fragment = lxml.html.fragment_fromstring(text, create_parent="div")
-    for block in fragment.xpath(".//div[starts-with(@class, 'highlight-')]"):
-        tail, block.tail = block.tail, None
-        html = lxml.html.tostring(block, encoding="unicode")
-        word = hashlib.sha256(html.encode()).hexdigest()
-        blocks[word] = html
-        image = lxml.html.Element("img", src=word)
-        image.tail = tail
-        block.getparent().replace(block, image)
-    return "".join(lxml.html.tostring(e, encoding="unicode") for e in fragment)
+def _inner(element: HtmlElement) -> str:
+    parts = (lxml.html.tostring(child, encoding="unicode") for child in element)
+    return (element.text or "") + "".join(parts)
+
+
+def _fill(element: HtmlElement, html: str) -> None:
+    """Replace what is in an element."""
+    for child in element:
+        element.remove(child)
+    source = lxml.html.fragment_fromstring(html, create_parent="div")
+    element.text = source.text
+    element.extend(source)
+
+
+def _mark_all(element: HtmlElement, mark: str) -> None:
+    if element.tag in INSIDE:
+        _fill(element, f"<{mark}>{_inner(element)}</{mark}>")
+    else:
+        around = lxml.html.Element(mark)
+        around.tail, element.tail = element.tail, None
+        element.getparent().replace(element, around)
+        around.append(element)
+
+
+def _mark_words(old: HtmlElement, new: HtmlElement) -> None:
+    # Where a link goes to isn't to be printed as a part of the text.
+    both = [_inner(e).replace(" href=", " data-href=") for e in (old, new)]
+    merged = htmldiff(*both).replace(" data-href=", " href=")
+    for element, unwanted in ((old, "ins"), (new, "del")):
+        _fill(element, merged)
+        # One may be in another one.
+        while marked := element.xpath(f".//{unwanted}"):
+            marked[0].drop_tree()
+
+
+def _mark(old: HtmlElement, new: HtmlElement) -> None:
+    """Mark what differs in two versions of an element, and fold what doesn't."""
+    both = [list(side) for side in (old, new)]
+    texts = [
+        [lxml.html.tostring(e, encoding="unicode", with_tail=False) for e in side]
+        for side in both
+    ]
+    matcher = SequenceMatcher(None, texts[0], texts[1], autojunk=False)
+    for kind, *places in matcher.get_opcodes():
+        start, end = places[:2]
+        olds, news = both[0][start:end], both[1][slice(*places[2:])]
+        if kind == "equal":
+            # One stays in sight above and below what changes.
+            inner = slice(bool(start), None if end == len(both[0]) else -1)
+            _fold(olds[inner])
+            _fold(news[inner])
+            continue
+        for one, other in zip_longest(olds, news):
+            if one is not None and other is not None and one.tag == other.tag:
+                mark = _mark if one.tag in CONTAINERS and len(one) else _mark_words
+                if not one.xpath(CODE):
+                    mark(one, other)
+                    continue
+            if one is not None:
+                _mark_all(one, "del")
+            if other is not None:
+                _mark_all(other, "ins")
+
+
+def _fold(elements: list[HtmlElement]) -> None:
+    """Fold elements that are next to each other, if there is more than one."""
+    if len(elements) < 2 or elements[0].tag in ("dt", "dd", "tr"):
+        return
+    summary = f"<summary>{len(elements)} unchanged</summary>"
+    details = lxml.html.fromstring(f"<details>{summary}</details>")
+    item, parent = details, elements[0].getparent()
+    elements[0].addprevious(details)
+    if parent.tag in ("ul", "ol"):
+        item = lxml.html.Element("li", {"class": "folded"})
+        parent.replace(details, item)
+        item.append(details)
+        details.append(lxml.html.Element(parent.tag))
+    (details if item is details else details[-1]).extend(elements)
 
 
 def compare(before: str, after: str) -> tuple[Markup, Markup]:
@@ -294,35 +368,15 @@ def compare(before: str, after: str) -> tuple[Markup, Markup]:
 
     Returns:
         Both versions; in the first, what the second lacks is in <del>, and in
-        the second, what the first lacks is in <ins>.
+        the second, what the first lacks is in <ins>. What is the same in both is
+        in <details>, except beside that.
     """
-    blocks: dict[str, str] = {}
-    # Where a link goes to isn't to be printed as a part of the text.
-    both = (
-        _fold(text.replace(" href=", " data-href="), blocks) for text in (before, after)
+    old, new = (
+        lxml.html.fragment_fromstring(text, create_parent="div")
+        for text in (before, after)
     )
-    merged = re.sub(
-        r'<img src="(\w+)">',
-        lambda match: blocks.get(match[1], match[0]),
-        htmldiff(*both),
-    ).replace(" data-href=", " href=")
-    results = []
-    for unwanted in ("ins", "del"):
-        side = lxml.html.fragment_fromstring(merged, create_parent="div")
-        # One that is in another one, or in what was there for one alone, goes too.
-        while marked := side.xpath(f".//{unwanted}"):
-            around = marked[0].getparent()
-            marked[0].drop_tree()
-            while around is not side and _is_empty(around):
-                around, empty = around.getparent(), around
-                empty.drop_tree()
-        html = "".join(lxml.html.tostring(e, encoding="unicode") for e in side)
-        results.append(Markup(html))
-    return results[0], results[1]
-
-
-def _is_empty(element: HtmlElement) -> bool:
-    return not element.text_content().strip() and not element.xpath(".//img|.//br")
+    _mark(old, new)
+    return Markup(_inner(old)), Markup(_inner(new))
 
 
 def changes(fork: Fork) -> list[Page]:
@@ -366,7 +420,11 @@ def changes(fork: Fork) -> list[Page]:
             after = _link(section.content, name, "django")
             sides: tuple[Markup | None, Markup] = None, Markup(after)
             if before:
-                sides = compare(_link(before.content, name, "base"), after)
+                # Where their links go to isn't what differs.
+                old_side, new_side = compare(
+                    _link(before.content, name, "django"), after
+                )
+                sides = old_side.replace("../django/html/", "../base/html/"), new_side
             those = {commits[i] for i in ids[anchor] if i in commits}
             ordered = sorted(those, key=lambda commit: commit.number)
             path = list(section.path)
