@@ -1,6 +1,6 @@
 # Each target is a call of tox, which is put into .venv if it isn't there.
 
-# sqlite or postgresql, for `make demo` and `make fuzz`.
+# sqlite, postgresql or mysql, for `make demo` and `make fuzz`.
 DB ?= sqlite
 # A clone of Django, PATH[@REV], to use instead of the release in base.toml.
 UPSTREAM ?=
@@ -24,11 +24,11 @@ define tox
 @test -d .tox/$(1) || echo 'Making the environment $(1) (once).'
 @.venv/bin/tox -qq -e $(1)
 endef
-KIT_ENV = $(if $(filter postgresql,$(DB)),kit-postgresql,kit)
+KIT_ENV = $(if $(filter sqlite,$(DB)),kit,kit-$(DB))
 
 .PHONY: help
 help:
-	@echo 'make demo [DB=postgresql]  the ticket on unpatched and on patched Django'
+	@echo 'make demo [DB=postgresql]  the ticket on unpatched and on patched Django (or DB=mysql)'
 	@echo 'make test                  all checks, as CI runs them'
 	@echo "make test-full             Django's whole suite, compared with the base: an hour"
 	@echo "make docs                  build Django's documentation; the review of what changes"
@@ -88,6 +88,10 @@ fuzz: export TICKET31997_EXAMPLES = $(EXAMPLES)
 fuzz: .venv/ready
 	$(call tox,$(DB)) -- --scope=thread \
 	    tests_ticket31997.test_property.OwnershipTests
+
+# With SAVE=1 what `make history` and `make bench` print goes into README.md too, and
+# their pictures into results/.
+export SAVE
 
 .PHONY: history
 history: .venv/ready

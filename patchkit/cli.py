@@ -21,6 +21,7 @@ from patchkit import (
     suite,
 )
 from patchkit.checkout import Fork
+from patchkit.servers import NoServer
 
 
 def _checkout(fork: Fork, args: argparse.Namespace) -> bool:
@@ -77,7 +78,7 @@ def _history(fork: Fork, args: argparse.Namespace) -> bool:
     from patchkit.history import history
 
     checkout.make(fork, args.upstream)
-    return history(fork)
+    return history(fork, save=args.save)
 
 
 def _submit(fork: Fork, args: argparse.Namespace) -> bool:
@@ -118,13 +119,19 @@ def _rebase(fork: Fork, args: argparse.Namespace) -> bool:
 def _runtests(fork: Fork, args: argparse.Namespace) -> bool:
     checkout.make(fork, args.upstream)
     scopes = [args.scope] if args.scope else suite.SCOPES
-    return suite.run(
-        fork,
-        tree=args.tree,
-        database=args.database,
-        scopes=scopes,
-        arguments=args.arguments,
-    )
+    try:
+        return suite.run(
+            fork,
+            tree=args.tree,
+            database=args.database,
+            scopes=scopes,
+            arguments=args.arguments,
+        )
+    except NoServer as e:
+        if not args.optional:
+            raise
+        say(f"Skipped: {e}")
+        return True
 
 
 def _demo(fork: Fork, args: argparse.Namespace) -> bool:
@@ -155,7 +162,8 @@ def parser() -> argparse.ArgumentParser:
         choices=suite.DATABASES,
         default="sqlite",
         help="PostgreSQL is started for the run, unless libpq's variables (PGHOST "
-        "...) say where one is (default: sqlite)",
+        "...) say where one is, and so is an installed MariaDB, unless MYSQL_HOST ... "
+        "do (default: sqlite)",
     )
 
     command = commands.add_parser(
@@ -225,8 +233,13 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "history",
         parents=[upstream],
-        help="run the ticket on the versions of Django since 2.2, and write the tables "
-        "into README.md",
+        help="run the ticket on the versions of Django since 2.2",
+    )
+    command.add_argument(
+        "--save",
+        action="store_true",
+        default=bool(os.environ.get("SAVE")),
+        help="write the tables into README.md too (default: $SAVE)",
     )
     command.set_defaults(run=_history)
 
@@ -300,6 +313,11 @@ def parser() -> argparse.ArgumentParser:
         "--scope",
         choices=suite.SCOPES,
         help="the DATABASE_CONNECTION_SCOPE (default: one run with each)",
+    )
+    command.add_argument(
+        "--optional",
+        action="store_true",
+        help="where there is no server to run on, say so: it's no error",
     )
     command.set_defaults(run=_runtests)
 

@@ -1,19 +1,19 @@
 """The demo: the ticket's shapes on unpatched and on patched Django, as a table."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from patchkit import KitError, postgresql, say, suite
+from patchkit import KitError, say, suite
 from patchkit.checkout import Fork
 
 # Passes on unpatched Django too, since asgiref 3.8, by accident.
@@ -50,42 +50,29 @@ def empty_database(name: str) -> Iterator[Mapping[str, str]]:
     """Provide an empty database.
 
     Args:
-        name: "sqlite" or "postgresql".
+        name: one of suite.DATABASES.
 
     Yields:
         The environment for the commands that use it.
 
     Raises:
-        KitError: the server can't be reached.
+        KitError: there is no server, or it can't be reached.
     """
-    if name == "sqlite":
-        yield os.environ
-        return
-    import psycopg
-
-    with postgresql.server() as env:
-        location = psycopg.conninfo.make_conninfo(
-            host=env.get("PGHOST"),
-            port=env.get("PGPORT"),
-            user=env.get("PGUSER"),
-            dbname="postgres",
-        )
-
-        def execute(*statements: str) -> None:
-            # Each time anew: the server may be restarted meanwhile.
-            with psycopg.connect(location, autocommit=True) as connection:
-                for statement in statements:
-                    connection.execute(statement)
-
-        drop = "DROP DATABASE IF EXISTS ticket31997_default WITH (FORCE)"
-        try:
-            execute(drop, "CREATE DATABASE ticket31997_default")
-        except psycopg.OperationalError as e:
-            raise KitError(f"PostgreSQL can't be reached: {e}") from e
+    with suite.server(name) as env:
+        if name not in suite.SERVERS:
+            yield env
+            return
+        # Each time anew: the server may be restarted meanwhile.
+        execute = partial(suite.SERVERS[name].execute, env)
+        # MySQL's system checks look at each database of the settings.
+        names = ("ticket31997_default", "ticket31997_other")
+        force = " WITH (FORCE)" if name == "postgresql" else ""
+        drop = [f"DROP DATABASE IF EXISTS {each}{force}" for each in names]
+        execute(*drop, *[f"CREATE DATABASE {each}" for each in names])
         try:
             yield env
         finally:
-            execute(drop)
+            execute(*drop)
 
 
 def make_tables(env: Mapping[str, str]) -> None:
@@ -181,7 +168,7 @@ def demo(fork: Fork, database: str, *, markdown: bool = False) -> bool:
 
     Args:
         fork: the repository, with a checkout.
-        database: "sqlite" or "postgresql".
+        database: one of suite.DATABASES.
         markdown: print the table as Markdown.
 
     Returns:

@@ -222,7 +222,7 @@ def check(fork: Fork, *, again: bool = False) -> bool:
     own = postgresql.location()
     programs = None if own else postgresql.installation()
     results: dict[Run, Result] = {}
-    for database in suite.DATABASES:
+    for database in ("sqlite", "postgresql"):
         runs = [Run(database, *tree) for tree in TREES]
         place = json.dumps(own) if own else str(programs)
         kept = {

@@ -90,6 +90,7 @@ RELEASES = (
     Release("", "3.13.0", *NEW, tree="django", scope="thread"),
 )
 NO_INTERPRETER = "no interpreter"
+DATABASES = ("sqlite", "postgresql")
 
 type Row = dict[str, str]
 
@@ -217,13 +218,14 @@ def table(results: list[tuple[Release, dict[str, str]]], *, markdown: bool) -> T
     return grid
 
 
-def history(fork: Fork) -> bool:
+def history(fork: Fork, *, save: bool = False) -> bool:
     """Run the shapes on all releases and both databases and print the tables.
 
-    The tables go into README.md too, and as JSON into django-fork/.history/.
+    They go as JSON into django-fork/.history/ too.
 
     Args:
         fork: the repository, with a checkout.
+        save: write the tables into README.md too.
 
     Returns:
         Whether the patched tree passes every shape in "thread", and Django 2.2
@@ -231,12 +233,12 @@ def history(fork: Fork) -> bool:
 
     Raises:
         KitError: an environment can't be made, a run broke off, or README.md
-            has no place for the tables.
+            has no place for the tables that it's to save.
     """
     record = []
     tables = {}
     passed = True
-    for name in suite.DATABASES:
+    for name in DATABASES:
         results = []
         with empty_database(name) as env:
             for number, release in enumerate(RELEASES, 1):
@@ -253,5 +255,6 @@ def history(fork: Fork) -> bool:
     json_file = fork.fork / ".history" / "history.json"
     json_file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     say(f"{relative(json_file, fork.root)} has the same as JSON.")
-    readme.write(fork, tables)
+    if save:
+        readme.write(fork, tables)
     return passed

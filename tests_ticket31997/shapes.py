@@ -31,6 +31,12 @@ TASKS = 10
 CHOICES_PER_TASK = 9
 INSERTS = 1000
 
+# The options of a connection that doesn't wait for locks. (MySQL makes it a second.)
+IMPATIENT = {
+    "sqlite": {"timeout": 0},
+    "mysql": {"init_command": "SET innodb_lock_wait_timeout = 0"},
+}
+
 
 class Undo(Exception):
     """Raised by a shape to roll its outer transaction back."""
@@ -251,7 +257,8 @@ def in_words(
         "ok", or what is wrong; of several things the one that matters most.
     """
     if isinstance(error, OperationalError):
-        return str(error)
+        # MySQL has a number before it, and advice after it.
+        return str(error.args[-1]).partition(";")[0]
     if error is not None:
         # PostgreSQL: a choice refers to a question of another transaction.
         return f"{type(error).__name__}: rows invisible"
@@ -266,13 +273,14 @@ def in_words(
 
 @contextmanager
 def without_waiting() -> Iterator[None]:
-    """Let connections that are made in the block not wait for SQLite's lock.
+    """Let connections that are made in the block not wait for locks.
 
     It's for a thread with several connections. Where one of them has the lock,
-    another one would wait for its own thread, in vain.
+    another one would wait for its own thread, in vain: for SQLite's one lock, or
+    for the row that a foreign key refers to, which PostgreSQL doesn't wait for.
     """
     wrapper = connections[DEFAULT_DB_ALIAS]
-    changes = {"timeout": 0} if wrapper.vendor == "sqlite" else {}
+    changes = IMPATIENT.get(wrapper.vendor, {})
     # All connections to the database are made from the same dict.
     with mock.patch.dict(wrapper.settings_dict["OPTIONS"], changes):
         yield

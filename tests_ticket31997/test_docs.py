@@ -25,6 +25,11 @@ SECTION = re.compile(
 # A paragraph that ends in two colons, and the lines below it that are indented
 # more than it is.
 EXAMPLE = re.compile(r"^( *)\S.*::\n\n((?:\1 +.*\n|\n)+)", re.MULTILINE)
+# How to wait for a row's lock but shortly, and the error that says so.
+LOCK_TIMEOUTS = {
+    "mysql": ("SET innodb_lock_wait_timeout = 1", "Lock wait timeout"),
+    "postgresql": ("SET lock_timeout = 100", "lock timeout"),
+}
 
 
 def examples():
@@ -127,7 +132,7 @@ class ExampleTests(OnLoopMixin, TransactionTestCase):
         self.assertIsInstance(second, SynchronousOnlyOperation)
         self.assertEqual(self.choices(), [("Yes", 1)])
 
-    @unittest.skipUnless(connection.vendor == "postgresql", "It has lock_timeout.")
+    @unittest.skipUnless(connection.vendor in LOCK_TIMEOUTS, "It has no row locks.")
     def test_a_prefixed_method_inside_block(self):
         """It isn't in the block, and waits for its locks."""
 
@@ -136,14 +141,15 @@ class ExampleTests(OnLoopMixin, TransactionTestCase):
                 question = Question.objects.create(question_text="inside")
                 self.assertIs(await Question.objects.aexists(), False)
                 await sync_to_async(set_lock_timeout)()
-                with self.assertRaisesMessage(OperationalError, "lock timeout"):
+                with self.assertRaisesMessage(OperationalError, message):
                     await Question.objects.acreate(pk=question.pk)
             await sync_to_async(connections.close_all)()
 
         def set_lock_timeout():
             with connections["default"].cursor() as cursor:
-                cursor.execute("SET lock_timeout = 100")
+                cursor.execute(statement)
 
+        statement, message = LOCK_TIMEOUTS[connection.vendor]
         asyncio.run(main())
 
 

@@ -13,6 +13,10 @@ from tests_ticket31997.shapes import SHAPES, measure
 
 LOCKED = "database is locked"
 INVISIBLE = "IntegrityError: rows invisible"
+# Its foreign keys wait for the row of the other transaction.
+WAITED = "Lock wait timeout exceeded"
+# What is the same on both.
+SERVERS = ("postgresql", "mysql")
 
 
 @unittest.skipIf(
@@ -21,8 +25,8 @@ INVISIBLE = "IntegrityError: rows invisible"
     "--settings=tests_ticket31997.settings.sqlite.",
 )
 @unittest.skipUnless(
-    connection.vendor in {"postgresql", "sqlite"},
-    "What conflicts look like is known of PostgreSQL and SQLite.",
+    connection.vendor in {"sqlite", *SERVERS},
+    "What conflicts look like is known of MySQL, PostgreSQL and SQLite.",
 )
 class ShapeTestCase(TransactionTestCase):
     available_apps = ["tests_ticket31997"]
@@ -34,12 +38,12 @@ class ShapeTestCase(TransactionTestCase):
             name: a key of SHAPES.
             result: the words for it.
             rows: how many questions and choices it leaves.
-            connections: how many it uses: as many backends on PostgreSQL.
+            connections: how many it uses: as many backends on a server.
             shared: whether that is the connection of the thread's sync code.
-            left: how many backends close_all() leaves on PostgreSQL.
+            left: how many backends close_all() leaves on a server.
         """
         outcome = measure(name)
-        on_server = connection.vendor == "postgresql"
+        on_server = connection.vendor in SERVERS
         self.assertEqual(
             (
                 outcome.result,
@@ -64,8 +68,10 @@ class ShapeTestCase(TransactionTestCase):
 class ContextScopeTests(ShapeTestCase):
     """The default: the regression that the ticket reports."""
 
-    def by_vendor(self, **words):
-        return words[connection.vendor]
+    def by_vendor(self, *, sqlite, postgresql, mysql=None):
+        """Choose by the database; the servers do the same unless MySQL differs."""
+        words = {"sqlite": sqlite, "mysql": mysql or postgresql}
+        return words.get(connection.vendor, postgresql)
 
     def test_async_atomic_gather(self):
         # Passes by accident: since asgiref 3.8 a task inherits the connections
@@ -82,7 +88,7 @@ class ContextScopeTests(ShapeTestCase):
     def test_sync_atomic_run(self):
         self.check(
             "sync_atomic_run",
-            result=self.by_vendor(sqlite=LOCKED, postgresql=INVISIBLE),
+            result=self.by_vendor(sqlite=LOCKED, postgresql=INVISIBLE, mysql=WAITED),
             rows=(0, 0),
             connections=2,
             shared=False,
@@ -102,7 +108,7 @@ class ContextScopeTests(ShapeTestCase):
     def test_sync_atomic_gather(self):
         self.check(
             "sync_atomic_gather",
-            result=self.by_vendor(sqlite=LOCKED, postgresql=INVISIBLE),
+            result=self.by_vendor(sqlite=LOCKED, postgresql=INVISIBLE, mysql=WAITED),
             rows=(0, 0),
             connections=11,
             shared=False,

@@ -13,15 +13,18 @@ HALF = 6
 
 
 def runtests(database: str, tree: str, *arguments: str) -> tuple[int, str]:
-    command = ("-m", "patchkit", "runtests", f"--database={database}", f"--tree={tree}")
+    options = ("--optional", "--scope=context", f"--database={database}")
+    command = ("runtests", *options, f"--tree={tree}", suite.PACKAGE, *arguments)
     result = subprocess.run(
-        [sys.executable, *command, "--scope=context", suite.PACKAGE, *arguments],
+        [sys.executable, "-m", "patchkit", *command],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         timeout=PROGRAM_PATIENCE,
     )
+    if skipped := re.search(r"^Skipped: (.*)", result.stdout, re.MULTILINE):
+        pytest.skip(skipped[1])
     return result.returncode, result.stdout
 
 

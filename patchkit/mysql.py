@@ -1,0 +1,133 @@
+"""A MariaDB server for one run, or the user's own MariaDB or MySQL."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from patchkit import KitError, servers
+from patchkit.servers import NoServer, Variables
+from tests_ticket31997.patience import wait_until
+
+# Any of these in the environment says where the user's server is, as it does to
+# MySQL's own clients, which know MYSQL_PWD too. MYSQL_USER is ours.
+LOCATION = ("MYSQL_HOST", "MYSQL_TCP_PORT", "MYSQL_UNIX_PORT")
+
+# The server, and what makes its data. Servers are often beside the path.
+PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults")
+BESIDE = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec")
+
+
+def installation() -> list[str]:
+    """Find the programs of a MariaDB installed on this machine.
+
+    Returns:
+        The path of each of PROGRAMS.
+
+    Raises:
+        NoServer: one isn't there.
+    """
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *BESIDE])
+    found = [shutil.which(program, path=path) for program in PROGRAMS]
+    if missing := [p for p, f in zip(PROGRAMS, found, strict=True) if not f]:
+        raise NoServer(
+            f"No MariaDB is installed here: there is no {' or '.join(missing)}. "
+            "Install one (apt install mariadb-server-core mariadb-client-core, which "
+            "starts nothing), or say by MYSQL_HOST, MYSQL_TCP_PORT or MYSQL_UNIX_PORT, "
+            "with MYSQL_USER and MYSQL_PWD, where a server is."
+        )
+    return [program for program in found if program]
+
+
+@contextmanager
+def server() -> Iterator[Variables]:
+    """Provide a MariaDB server to the commands that run inside the block.
+
+    With one of LOCATION set, that is the user's server, as it is. Otherwise an
+    installed one listens on a Unix socket in a temporary directory, and ends with
+    this process: see servers.kept().
+
+    Yields:
+        The environment for the commands, in which the settings find the server.
+
+    Raises:
+        NoServer: none is installed.
+        KitError: it can't be started.
+    """
+    if servers.chosen(LOCATION):
+        yield dict(os.environ)
+        return
+    daemon, *_ = installation()
+    with servers.kept("patchkit.mysql", f"MariaDB ({daemon})") as env:
+        yield env
+
+
+def execute(env: Mapping[str, str], *statements: str) -> None:
+    """Execute statements on the server, as servers.Database has it."""
+    import pymysql
+
+    socket = env.get("MYSQL_UNIX_PORT") or None
+    # PyMySQL wouldn't close its own end.
+    if socket and not Path(socket).is_socket():
+        raise KitError(f"MariaDB can't be reached: there is no socket {socket}.")
+    try:
+        connection = pymysql.connect(
+            host=env.get("MYSQL_HOST") or None,
+            port=int(env.get("MYSQL_TCP_PORT") or 0),
+            unix_socket=socket,
+            user=env.get("MYSQL_USER") or None,
+            password=env.get("MYSQL_PWD", ""),
+            autocommit=True,
+        )
+    except pymysql.OperationalError as e:
+        raise KitError(f"MariaDB can't be reached: {e}") from e
+    with connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+@contextmanager
+def _installed(directory: Path) -> Iterator[Variables]:
+    """Run the server of an installation."""
+    daemon, install, _ = installation()
+    user = servers.not_root(directory, "mysql")
+    data, socket = directory / "data", directory / "socket"
+    options = ["--no-defaults", f"--datadir={data}"]
+    subprocess.run(
+        [install, *options, "--auth-root-authentication-method=normal"],
+        cwd=directory,
+        user=user,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        check=True,
+    )
+    process = subprocess.Popen(
+        [
+            *(daemon, *options, f"--socket={socket}", "--skip-networking"),
+            f"--pid-file={directory / 'pid'}",
+            "--character-set-server=utf8mb4",
+            # Tests only: what a crash of the machine loses is of no value.
+            *("--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite"),
+            f"--log-error={directory / 'log'}",
+        ],
+        cwd=directory,
+        user=user,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+    )
+    try:
+        wait_until(lambda: socket.exists() or process.poll() is not None)
+        if process.poll() is not None:
+            sys.exit((directory / "log").read_text(encoding="utf-8"))
+        yield {"MYSQL_UNIX_PORT": str(socket), "MYSQL_USER": "root", "MYSQL_PWD": ""}
+    finally:
+        # Its data goes too.
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    servers.keep(_installed)
