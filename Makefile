@@ -34,8 +34,9 @@ help:
 	@echo "make docs                  build Django's documentation; the review of what changes"
 	@echo 'make clients               5,000 requests by 200 clients to uvicorn and daphne ...'
 	@echo 'make fuzz [DB=postgresql]  10,000 random schedules of tasks and transactions'
-	@echo 'make history               the ticket on the versions of Django since 2.2'
-	@echo 'make bench                 what the series costs, against the base'
+	@echo 'make history [SAVE=1]      the ticket on the versions of Django since 2.2'
+	@echo 'make bench [SAVE=1]        what the series costs, against the base'
+	@echo "make bench ASV=PATH        the same by Django's own benchmarks: a clone of django-asv"
 	@echo 'make submit UPSTREAM=PATH DISCLOSURE=WORDS [BASE=main] [DRY_RUN=1]'
 	@echo '                           a branch in your clone of Django, and the PR text'
 	@echo 'make lint                  ruff, mypy; black, isort, flake8 on the series'
@@ -89,6 +90,10 @@ fuzz: .venv/ready
 	$(call tox,$(DB)) -- --scope=thread \
 	    tests_ticket31997.test_property.OwnershipTests
 
+# A clone of django-asv: `make bench` runs its benchmarks instead of ours.
+ASV ?=
+export ASV
+
 # With SAVE=1 what `make history` and `make bench` print goes into README.md too, and
 # their pictures into results/.
 export SAVE
@@ -99,7 +104,7 @@ history: .venv/ready
 
 .PHONY: bench
 bench: .venv/ready
-	$(call tox,bench) -- --readme
+	$(call tox,bench)
 
 # It never pushes, and leaves the branch that is checked out alone.
 export BASE DISCLOSURE DRY_RUN MAX_AGE

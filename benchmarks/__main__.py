@@ -15,12 +15,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import pyperf
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import SCOPE
+from benchmarks import SCOPE, asv
 from patchkit import ROOT, KitError, checkout, history, readme, say
 from patchkit.checkout import BASE_BRANCH, BRANCH, Fork
 from patchkit.demo import WIDTH, empty_database, make_tables
@@ -114,6 +113,8 @@ def results(directory: Path, tree: str, rounds: int) -> dict[str, list[float]]:
     Returns:
         For each benchmark the median of each round, in seconds.
     """
+    import pyperf
+
     found: dict[str, list[float]] = {}
     for number in range(rounds):
         for scope in SCOPES:
@@ -296,7 +297,7 @@ def plot(runs: list[dict[str, object]], directory: Path) -> None:
 
 
 def main() -> None:
-    """Measure, print the tables, and write them into README.md if asked to."""
+    """Measure, and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=6, help="default: 6")
     parser.add_argument(
@@ -306,12 +307,43 @@ def main() -> None:
         "--most", type=int, default=max(TASKS), help="tasks; default: all sizes"
     )
     parser.add_argument(
-        "--readme", action="store_true", help="write README.md's tables and results/"
+        "--save",
+        action="store_true",
+        default=bool(os.environ.get("SAVE")),
+        help="write README.md's tables and results/ (default: $SAVE)",
+    )
+    parser.add_argument(
+        "--asv",
+        metavar="PATH",
+        default=os.environ.get("ASV") or None,
+        help="a clone of django-asv: run its benchmarks instead (default: $ASV)",
     )
     args = parser.parse_args()
-    fork = Fork()
-    checkout.make(fork)
+    try:
+        run(Fork(), args)
+    except KitError as e:
+        sys.exit(f"Error: {e}")
+
+
+def run(fork: Fork, args: argparse.Namespace) -> None:
+    """Do what the command line says.
+
+    Args:
+        fork: the repository.
+        args: as main() reads them.
+
+    Raises:
+        KitError: a run broke off.
+    """
     console = Console(width=WIDTH)
+    if args.asv:
+        clone = Path(args.asv).expanduser()
+        asv.modules(clone)
+        checkout.make(fork)
+        places = {"base": fork.base, "django": fork.django}
+        console.print(asv.table(asv.measure(clone, places, args.rounds)))
+        return
+    checkout.make(fork)
     contents = {}
     if args.rounds:
         with trees(fork) as places, tempfile.TemporaryDirectory() as name:
@@ -323,9 +355,9 @@ def main() -> None:
         runs = fan_out(fork, args.fan_out_rounds, args.most)
         console.print(fan_out_table(runs))
         contents["bench: fan-out"] = readme.markdown(fan_out_table(runs))
-        if args.readme:
+        if args.save:
             plot(runs, RESULTS)
-    if args.readme:
+    if args.save:
         readme.write(fork, contents)
 
 
