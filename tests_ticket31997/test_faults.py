@@ -7,6 +7,7 @@ import threading
 import traceback
 import unittest
 from contextlib import contextmanager
+from dataclasses import dataclass
 from unittest import mock
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -21,10 +22,48 @@ from django.db import (
 from django.db.transaction import atomic
 from django.test import TransactionTestCase
 
-from tests_ticket31997.backends import Backends
+from tests_ticket31997.backends import Backends, backend_id
 from tests_ticket31997.models import Choice, Question
 from tests_ticket31997.patience import PATIENCE, wait_until
 from tests_ticket31997.utils import OnLoopMixin, needs_series, threads
+
+
+@dataclass(frozen=True)
+class Words:
+    """A server's words for it.
+
+    Attributes:
+        terminate: SQL that ends a backend.
+        sleep: SQL that takes some seconds.
+        waiting: SQL that has a row if a backend waits for an event.
+        sleeping: the event that sleep waits for.
+        terminated: what a query says whose backend is ended.
+    """
+
+    terminate: str
+    sleep: str
+    waiting: str
+    sleeping: str
+    terminated: str
+
+
+WORDS = {
+    "postgresql": Words(
+        "SELECT pg_terminate_backend(%s)",
+        "SELECT pg_sleep(%s)",
+        "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active'"
+        " AND %s IN (wait_event, wait_event_type)",
+        "PgSleep",
+        "terminating connection",
+    ),
+    "mysql": Words(
+        "KILL %s",
+        "SELECT sleep(%s)",
+        "SELECT 1 FROM information_schema.processlist WHERE id = %s AND state = %s",
+        "User sleep",
+        "Lost connection",
+    ),
+}
 
 
 class FaultTestCase(OnLoopMixin, TransactionTestCase):
@@ -54,11 +93,10 @@ class FaultTestCase(OnLoopMixin, TransactionTestCase):
         self.assertIs(connection.get_autocommit(), True)
 
 
-@needs_series
-@unittest.skipUnless(connection.vendor == "postgresql", "For PostgreSQL.")
-class PostgreSQLFaultTests(FaultTestCase):
+class ServerFaultTestCase(FaultTestCase):
     def setUp(self):
         super().setUp()
+        self.words = WORDS[connection.vendor]
         connection.ensure_connection()
         # Of its own, and in no scope: for looking, and for the faults.
         self.monitor = connection.copy()
@@ -72,33 +110,35 @@ class PostgreSQLFaultTests(FaultTestCase):
             cursor.execute(sql, params)
             return cursor.fetchall() if cursor.description else None
 
-    def pid(self):
-        return connection.connection.info.backend_pid
-
     def terminate(self):
         """End the backend of the thread's connection, and wait for that."""
-        sql = "SELECT pg_terminate_backend(%s, %s)"
-        ended = self.monitor_execute(sql, [self.pid(), 1000 * PATIENCE])
-        self.assertEqual(ended, [(True,)])
+        backend = backend_id(connection.connection)
+        self.monitor_execute(self.words.terminate, [backend])
+        wait_until(lambda: backend not in self.backends.ids())
 
     def assertNoLeak(self):
         connections.close_all()
         self.assertEqual(self.backends.count_without_closed([]), 0)
 
-    def wait_until_waiting(self, pid, event):
+    def wait_until_waiting(self, backend, event):
         """Wait until a backend waits for something, by its name or its type."""
-        query = (
-            "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active'"
-            " AND %s IN (wait_event, wait_event_type)"
-        )
+
+        def is_waiting():
+            cursor.execute(self.words.waiting, [backend, event])
+            return cursor.fetchone()
+
         with self.backends.monitor.connection.cursor() as cursor:
-            wait_until(lambda: cursor.execute(query, [pid, event]).fetchone())
+            wait_until(is_waiting)
 
     def sleep(self):
         """Execute a query that takes longer than anybody waits for it."""
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_sleep(%s)", [2 * PATIENCE])
+            cursor.execute(self.words.sleep, [2 * PATIENCE])
 
+
+@needs_series
+@unittest.skipUnless(connection.vendor in WORDS, "For databases with a server.")
+class ServerFaultTests(ServerFaultTestCase):
     def test_terminated_between_tasks(self):
         async def task():
             self.create("task")
@@ -117,13 +157,13 @@ class PostgreSQLFaultTests(FaultTestCase):
         async def task():
             self.sleep()
 
-        pid = self.pid()
+        backend = backend_id(connection.connection)
 
         def terminate():
-            self.wait_until_waiting(pid, "PgSleep")
-            self.monitor_execute("SELECT pg_terminate_backend(%s)", [pid])
+            self.wait_until_waiting(backend, self.words.sleeping)
+            self.monitor_execute(self.words.terminate, [backend])
 
-        error = self.assertRaisesMessage(OperationalError, "terminating connection")
+        error = self.assertRaisesMessage(OperationalError, self.words.terminated)
         with error, threads(terminate):
             asyncio.run(task())
         close_old_connections()
@@ -187,6 +227,38 @@ class PostgreSQLFaultTests(FaultTestCase):
         self.assertWorksAgain()
         self.assertNoLeak()
 
+    def test_fork(self):
+        """Closed before the fork, as Django wants it, each side has its own."""
+
+        async def task(text):
+            with atomic():
+                self.create(text)
+                await asyncio.sleep(0)
+
+        asyncio.run(task("before"))
+        connections.close_all()
+        if not (child := os.fork()):
+            status = 1
+            try:
+                # So that it ends, whatever it hangs on.
+                signal.alarm(PATIENCE)
+                asyncio.run(task("child"))
+                connections.close_all()
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        asyncio.run(task("parent"))
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+        texts = Question.objects.values_list("question_text", flat=True)
+        self.assertEqual(set(texts), {"before", "child", "parent"})
+        self.assertNoLeak()
+
+
+@needs_series
+@unittest.skipUnless(connection.vendor == "postgresql", "For PostgreSQL.")
+class PostgreSQLFaultTests(ServerFaultTestCase):
     def test_statement_timeout(self):
         async def main():
             error = self.assertRaisesMessage(OperationalError, "statement timeout")
@@ -226,10 +298,10 @@ class PostgreSQLFaultTests(FaultTestCase):
                 with connection.cursor() as cursor:
                     cursor.execute(lock, ["one"])
                     locked.set()
-                    self.wait_until_waiting(pid, "Lock")
+                    self.wait_until_waiting(other, "Lock")
                     cursor.execute(lock, ["other"])
 
-        pid = self.monitor.connection.info.backend_pid
+        other = backend_id(self.monitor.connection)
         self.monitor_execute("SET deadlock_timeout = '1h'")
         self.monitor_execute("BEGIN")
         self.monitor_execute(lock, ["other"])
@@ -287,34 +359,6 @@ class PostgreSQLFaultTests(FaultTestCase):
             yield
         finally:
             connections["default"] = own
-
-    def test_fork(self):
-        """Closed before the fork, as Django wants it, each side has its own."""
-
-        async def task(text):
-            with atomic():
-                self.create(text)
-                await asyncio.sleep(0)
-
-        asyncio.run(task("before"))
-        connections.close_all()
-        if not (child := os.fork()):
-            status = 1
-            try:
-                # So that it ends, whatever it hangs on.
-                signal.alarm(PATIENCE)
-                asyncio.run(task("child"))
-                connections.close_all()
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(status)
-        asyncio.run(task("parent"))
-        self.assertEqual(os.waitpid(child, 0)[1], 0)
-        texts = Question.objects.values_list("question_text", flat=True)
-        self.assertEqual(set(texts), {"before", "child", "parent"})
-        self.assertNoLeak()
 
 
 @needs_series
