@@ -12,7 +12,6 @@ from patchkit import (
     cover,
     docs,
     full,
-    hunks,
     lint,
     prefixes,
     relative,
@@ -50,9 +49,11 @@ def _prefixes(fork: Fork, args: argparse.Namespace) -> bool:
     return prefixes.check(fork, args.upstream)
 
 
-def _hunks(fork: Fork, args: argparse.Namespace) -> bool:
+def _statements(fork: Fork, args: argparse.Namespace) -> bool:
+    from patchkit import statements
+
     checkout.make(fork, args.upstream)
-    return hunks.check(fork)
+    return statements.check(fork, args.paths, args.jobs)
 
 
 def _cover(fork: Fork, args: argparse.Namespace) -> bool:
@@ -198,11 +199,24 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_prefixes)
 
     command = commands.add_parser(
-        "hunks",
+        "statements",
         parents=[upstream],
-        help="revert each hunk in Django's code by itself: a test has to fail",
+        help="delete each statement that the series adds to Django's code by itself, "
+        "and decide each condition: a test of the series has to fail",
     )
-    command.set_defaults(run=_hunks)
+    command.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="files such as django/db/transaction.py (default: all)",
+    )
+    command.add_argument(
+        "--jobs",
+        type=int,
+        default=0,
+        help="how many runs of tests at a time (default: as many as there are cores)",
+    )
+    command.set_defaults(run=_statements)
 
     command = commands.add_parser(
         "cover",

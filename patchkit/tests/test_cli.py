@@ -8,10 +8,10 @@ COMMANDS = (
     "checkout",
     "export",
     "clean",
-    "hunks",
     "lint",
     "prefixes",
     "runtests",
+    "statements",
     "demo",
 )
 
