@@ -139,7 +139,7 @@ def _variants(node: ast.AST, parent: ast.AST, new: set[ast.AST]) -> Iterator[Var
                 yield node, ast.UnaryOp(ast.Not(), node), "negated"
         case ast.With() | ast.AsyncWith():
             yield node, ast.If(ast.Constant(True), node.body, []), "only what is in it"
-        case ast.Return(value=ast.expr()):
+        case ast.Return(value=value) if value and ast.unparse(value) != "None":
             yield node, _edit(node, value=None), "nothing returned"
         case ast.Assign(targets=[_, _, *_]) | ast.Delete(targets=[_, _, *_]):
             yield from drop("targets")

@@ -72,7 +72,7 @@ CHANGES = {
     ("two", "`a`: always True"),
     ("two", "`a`: always False"),
     ("two", "`not a`: negated"),
-    ("two", "`return None`: nothing returned"),
+    ("two", "`return None`: deleted"),
     ("two", "`return [a, 3]`: nothing returned"),
     ("two", "`[a, 3]`: without `a`"),
     ("two", "`[a, 3]`: without `3`"),
