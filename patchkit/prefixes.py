@@ -3,14 +3,22 @@
 import tempfile
 from pathlib import Path
 
+from unidiff import PatchSet
+
 from patchkit import checkout, say, series, suite
 from patchkit.checkout import Fork
+
+
+def _has_code(patch: Path) -> bool:
+    files = PatchSet.from_filename(str(patch), encoding="utf-8")
+    return any(file.path.endswith(".py") for file in files)
 
 
 def check(fork: Fork, upstream: str | None = None) -> bool:
     """Run the tests that each prefix of the series touches, on SQLite.
 
-    The whole series is left out: it is what the other checks are about.
+    The whole series is left out, also without a last patch that has no code: it is
+    what the other checks are about.
 
     Args:
         fork: the repository.
@@ -21,7 +29,8 @@ def check(fork: Fork, upstream: str | None = None) -> bool:
     """
     patches = fork.patches()
     passed = True
-    for count in range(1, len(patches)):
+    code = [n for n, patch in enumerate(patches) if _has_code(patch)]
+    for count in range(1, code[-1] + 1 if code else 0):
         say(f"== The first {count} of {len(patches)} patches")
         with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
             prefix = fork.copy(Path(name), patches[:count])
