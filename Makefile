@@ -62,7 +62,8 @@ demo: .venv/ready
 
 .PHONY: test
 test: .venv/ready
-	@.venv/bin/tox
+	@echo 'One environment of tox per core at a time; each shows its output at its end.'
+	@.venv/bin/tox run-parallel
 
 .PHONY: test-full
 test-full: .venv/ready

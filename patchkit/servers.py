@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from filelock import FileLock
+
 from patchkit import ROOT, KitError, say
 
 type Variables = dict[str, str]
@@ -58,6 +60,22 @@ def chosen(names: Sequence[str]) -> Variables:
         Those that are in the environment and not empty.
     """
     return {name: os.environ[name] for name in names if os.environ.get(name)}
+
+
+@contextmanager
+def own(name: str) -> Iterator[Variables]:
+    """Provide the user's own server to one command at a time.
+
+    They all have databases of the same names, and `make test` runs some at once.
+
+    Args:
+        name: the server's; each has a lock.
+
+    Yields:
+        The environment, as it is.
+    """
+    with FileLock(ROOT / "django-fork" / f".{name}-lock"):
+        yield dict(os.environ)
 
 
 @contextmanager

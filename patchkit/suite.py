@@ -113,7 +113,11 @@ def run(
                 f'DATABASE_CONNECTION_SCOPE = "{scope}"\n$ {" ".join(command[1:])}'
             )
             result = subprocess.run(
-                command, cwd=tests, env=environment(fork, tree, scope, env)
+                command,
+                cwd=tests,
+                env=environment(fork, tree, scope, env),
+                # In the order of what is written, also where it isn't a terminal's.
+                stderr=subprocess.STDOUT,
             )
             passed = passed and not result.returncode
     return passed

@@ -7,6 +7,7 @@ SECRET_KEY = "for tests only"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 USE_TZ = False
+TEST_RUNNER = "tests_ticket31997.runner.Runner"
 
 # For the demo; runtests.py puts its own in the place of it.
 INSTALLED_APPS = ["tests_ticket31997"]
