@@ -1,6 +1,8 @@
-"""Views that use the ORM's synchronous API on the event loop."""
+"""Views that use the ORM's synchronous API: on the event loop, but for meet()."""
 
 import asyncio
+import functools
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -9,6 +11,7 @@ from django.db.transaction import atomic
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 
 from tests_ticket31997.models import Question
+from tests_ticket31997.patience import PATIENCE
 
 # As many requests use the database at once, each on a connection of its own.
 # PostgreSQL allows 100 by default.
@@ -77,6 +80,18 @@ async def stream(
         yield "done"
 
     return StreamingHttpResponse(chunks())
+
+
+get_barrier = functools.cache(threading.Barrier)
+
+
+def meet(request: HttpRequest, parties: int, name: str) -> HttpResponse:
+    """Write rows before and after so many requests have met; tell the backend."""
+    with atomic():
+        Question.objects.create(question_text=f"{name} first")
+        get_barrier(parties).wait(PATIENCE)
+        Question.objects.create(question_text=f"{name} second")
+        return HttpResponse(str(connection.connection.info.backend_pid))
 
 
 async def stats(request: HttpRequest) -> JsonResponse:
