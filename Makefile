@@ -39,6 +39,8 @@ help:
 	@echo "make bench ASV=PATH        the same by Django's own benchmarks: a clone of django-asv"
 	@echo 'make submit UPSTREAM=PATH DISCLOSURE=WORDS [BASE=main] [DRY_RUN=1]'
 	@echo '                           a branch in your clone of Django, and the PR text'
+	@echo 'make wheel [VERSION=5.2.19]'
+	@echo '                           Django with the series, to try in your own project'
 	@echo 'make lint                  ruff, mypy; black, isort, flake8 on the series'
 	@echo 'make checkout              make django-fork/django and django-fork/base'
 	@echo 'make export                write the commits of django-fork/django to patches/'
@@ -126,6 +128,10 @@ export: .venv/ready
 	$(call tox,kit) -- export
 
 export VERSION SHA256 ABORT
+.PHONY: wheel
+wheel: .venv/ready
+	$(call tox,kit) -- wheel
+
 .PHONY: rebase
 rebase: .venv/ready
 	$(call tox,kit) -- rebase
@@ -134,4 +140,4 @@ rebase: .venv/ready
 clean: .venv/ready
 	$(call tox,kit) -- clean
 	@rm -rf .tox .venv .mypy_cache .pytest_cache .ruff_cache django-fork/.cache \
-	    django-fork/.full django-fork/.history docs_changes/_build
+	    django-fork/.full django-fork/.history docs_changes/_build dist

@@ -17,6 +17,8 @@ from patchkit.demo import CONTEXT, RUNS, THREAD, Run, empty_database, make_table
 from tests_ticket31997.patience import PROGRAM_PATIENCE, wait_until
 
 FORK = Fork()
+# A project that test_wheel.py copies, and runs the tests of.
+collect_ignore = ["project"]
 
 in_both_scopes = pytest.mark.parametrize(
     "run", (CONTEXT, THREAD), ids=lambda run: run.scope

@@ -13,29 +13,52 @@ from patchkit import KitError, relative, say
 
 
 @dataclass(frozen=True)
-class Base:
-    """What django-fork/base.toml pins.
+class Sdist:
+    """A release of Django on PyPI.
 
     Attributes:
-        version: the release of Django on PyPI.
+        version: its version.
         sha256: of its sdist, in hexadecimal.
-        next_version: the feature release that the series is written for.
-        minor_features: headings of the next release's notes, in order.
-        backwards_incompatible: likewise.
-        deprecated: likewise.
     """
 
     version: str
     sha256: str
-    next_version: str
-    minor_features: tuple[str, ...]
-    backwards_incompatible: tuple[str, ...]
-    deprecated: tuple[str, ...]
 
     @property
     def archive_name(self) -> str:
         """The file name of the sdist."""
         return f"django-{self.version}.tar.gz"
+
+
+@dataclass(frozen=True)
+class Wheel(Sdist):
+    """A release that `make wheel` makes a wheel of.
+
+    Attributes:
+        diff: the name of a file beside base.toml. For the files in it, it takes
+            the place of what the series changes; "" if there is none.
+    """
+
+    diff: str = ""
+
+
+@dataclass(frozen=True)
+class Base(Sdist):
+    """What django-fork/base.toml pins.
+
+    Attributes:
+        next_version: the feature release that the series is written for.
+        minor_features: headings of the next release's notes, in order.
+        backwards_incompatible: likewise.
+        deprecated: likewise.
+        wheels: the other releases that there can be wheels of.
+    """
+
+    next_version: str
+    minor_features: tuple[str, ...]
+    backwards_incompatible: tuple[str, ...]
+    deprecated: tuple[str, ...]
+    wheels: tuple[Wheel, ...] = ()
 
 
 def load(path: Path) -> Base:
@@ -59,6 +82,7 @@ def load(path: Path) -> Base:
             minor_features=tuple(data["next"]["minor_features"]),
             backwards_incompatible=tuple(data["next"]["backwards_incompatible"]),
             deprecated=tuple(data["next"]["deprecated"]),
+            wheels=tuple(Wheel(**wheel) for wheel in data.get("wheel", ())),
         )
     except OSError as e:
         raise KitError(f"{relative(path)} can't be read: {e.strerror}.") from e
@@ -66,6 +90,8 @@ def load(path: Path) -> Base:
         raise KitError(f"{relative(path)} is not valid TOML: {e}.") from e
     except KeyError as e:
         raise KitError(f"{relative(path)} lacks the key {e}.") from e
+    except TypeError as e:
+        raise KitError(f"{relative(path)}: {e}.") from e
 
 
 def _sha256(path: Path) -> str:
@@ -73,7 +99,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def download(base: Base, cache: Path) -> Path:
+def download(base: Sdist, cache: Path) -> Path:
     """Get the sdist, from the cache or through pip.
 
     pip checks the hash before it looks into the archive. It then asks the
@@ -82,7 +108,7 @@ def download(base: Base, cache: Path) -> Path:
     downloads nothing else.
 
     Args:
-        base: the pin.
+        base: the release.
         cache: the directory to keep the sdist in.
 
     Returns:

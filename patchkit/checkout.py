@@ -295,7 +295,7 @@ def _remove(directory: Path) -> None:
     deadline = time.monotonic() + PATIENCE
     while directory.exists():
         shutil.rmtree(directory, ignore_errors=True)
-        if time.monotonic() > deadline:
+        if directory.exists() and time.monotonic() > deadline:
             raise KitError(f"{relative(directory)} can't be removed.")
 
 
@@ -350,6 +350,16 @@ def _materialise(fork: Fork, tree: Path, pin: base.Base, up: Upstream | None) ->
     return what
 
 
+def reasons(error: GitError) -> str:
+    """Return the lines in which git says which hunks don't apply, and to what."""
+    lines = [
+        f"  {line.removeprefix('error: ')}"
+        for line in error.stderr.splitlines()
+        if line.startswith(("error: ", "fatal: "))
+    ]
+    return "\n".join(lines) or error.stderr
+
+
 def apply(tree: Path, patches: list[Path], what: str) -> None:
     """Apply patches with git am, exactly: no fuzz, no three-way merge.
 
@@ -370,14 +380,9 @@ def apply(tree: Path, patches: list[Path], what: str) -> None:
             # It may not have got as far as to have anything to abort.
             with suppress(GitError):
                 git(tree, "am", "--abort")
-            reasons = "\n".join(
-                f"  {line.removeprefix('error: ')}"
-                for line in e.stderr.splitlines()
-                if line.startswith(("error: ", "fatal: "))
-            )
             raise KitError(
                 f"patches/{patch.name} does not apply to {what} "
-                f"(file:line of each hunk that fails):\n{reasons or e.stderr}\n"
+                f"(file:line of each hunk that fails):\n{reasons(e)}\n"
                 f"Mend the patch, or move the series to this base by hand: "
                 f"CONTRIBUTING.md tells how."
             ) from e

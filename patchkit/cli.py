@@ -117,6 +117,15 @@ def _rebase(fork: Fork, args: argparse.Namespace) -> bool:
     return True
 
 
+def _wheel(fork: Fork, args: argparse.Namespace) -> bool:
+    from patchkit import wheel
+
+    checkout.make(fork)
+    built = relative(wheel.build(fork, args.version), fork.root)
+    say(f"{built}: `pip install` it into the environment of your project.")
+    return True
+
+
 def _runtests(fork: Fork, args: argparse.Namespace) -> bool:
     checkout.make(fork, args.upstream)
     scopes = [args.scope] if args.scope else suite.SCOPES
@@ -309,6 +318,17 @@ def parser() -> argparse.ArgumentParser:
         help="drop a merge that has conflicts (default: $ABORT)",
     )
     command.set_defaults(run=_rebase)
+
+    command = commands.add_parser(
+        "wheel",
+        help="build a wheel of Django with the series, to try it in your own project",
+    )
+    command.add_argument(
+        "--version",
+        default=os.environ.get("VERSION") or "",
+        help="one of the releases in base.toml (default: $VERSION or the pin)",
+    )
+    command.set_defaults(run=_wheel)
 
     command = commands.add_parser(
         "runtests",

@@ -1,0 +1,1 @@
+"""A small project of its own: its tests drive a browser."""

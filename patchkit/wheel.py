@@ -1,0 +1,128 @@
+"""A wheel of Django with the series in it, to try in a project of one's own."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from patchkit import KitError, base, checkout, relative, say
+from patchkit.checkout import Fork
+from patchkit.git import GitError, git
+
+# The local version: 6.1.3+ticket31997 is a 6.1.3 to whatever requires Django.
+LOCAL = "ticket31997"
+# What the series needs of asyncio's tasks is in Python since this version.
+PYTHON = ">= 3.12"
+
+
+def build(fork: Fork, version: str = "") -> Path:
+    """Build a wheel with the changes that the series makes in django/.
+
+    Building it again makes the same bytes.
+
+    Args:
+        fork: the repository, with a checkout of the pinned release.
+        version: one of the releases in base.toml; the pin by default.
+
+    Returns:
+        The wheel, in dist/.
+
+    Raises:
+        KitError: the release isn't in base.toml or can't be had, a patch doesn't
+            apply to it, or the wheel can't be built.
+    """
+    pin = base.load(fork.pin)
+    releases = {r.version: r for r in (pin, *pin.wheels)}
+    release = releases.get(version or pin.version)
+    if release is None:
+        raise KitError(
+            f"{relative(fork.pin, fork.root)} has no sdist of Django {version}, but "
+            f"those of {', '.join(releases)}: choose one, or add it there."
+        )
+    with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
+        tree = Path(name) / "django"
+        base.unpack(base.download(release, fork.fork / ".cache"), tree)
+        git(tree, "init", "--quiet")
+        git(tree, "add", "--all", "--force")
+        diff = release.diff if isinstance(release, base.Wheel) else ""
+        _apply(fork, tree, release.version, fork.fork / diff if diff else None)
+        _rename(tree)
+        say(f"Building the wheel of Django {release.version} with the series.")
+        built = _build(tree, Path(name))
+        wheel = fork.root / "dist" / built.name
+        wheel.parent.mkdir(exist_ok=True)
+        built.replace(wheel)
+    return wheel
+
+
+def _apply(fork: Fork, tree: Path, version: str, diff: Path | None) -> None:
+    """Apply the patches to django/ with three-way merges, or a diff to its files."""
+    # Where the files have changed, git merges what the checkout knows of them.
+    blobs = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(fork.django / ".git/objects")}
+    own = []
+    if diff:
+        numbers = git(tree, "apply", "--numstat", str(diff))
+        own = [line.split("\t")[2] for line in numbers.splitlines()]
+    excluded = [f"--exclude={name}" for name in own]
+    for patch in [*fork.patches(), *[diff] * bool(diff)]:
+        options = [] if patch == diff else [*excluded, "--include=django/*"]
+        try:
+            git(tree, "apply", "--3way", *options, str(patch), env=blobs)
+        except GitError as e:
+            hunks = _conflicts(tree) or checkout.reasons(e)
+            raise KitError(
+                f"{relative(patch, fork.root)} does not apply to Django {version} "
+                f"(file:line of each hunk that fails):\n{hunks}\n"
+                f"{relative(fork.pin, fork.root)} can name a diff that is to be used "
+                "for such a file."
+            ) from e
+
+
+def _conflicts(tree: Path) -> str:
+    files = git(tree, "diff", "--name-only", "--diff-filter=U").splitlines()
+    return "\n".join(
+        f"  {name}:{number}"
+        for name in files
+        for number, line in enumerate((tree / name).read_text().splitlines(), 1)
+        if line.startswith("<<<<<<<")
+    )
+
+
+def _rename(tree: Path) -> None:
+    """Give the release its local version, and say which Python it needs."""
+    for name, pattern, new in (
+        ("django/__init__.py", r"^(__version__ = .+)$", rf'\1 + "+{LOCAL}"'),
+        ("pyproject.toml", r"^requires-python = .+$", f'requires-python = "{PYTHON}"'),
+    ):
+        file = tree / name
+        text = file.read_text(encoding="utf-8")
+        text, count = re.subn(pattern, new, text, count=1, flags=re.MULTILINE)
+        if not count:
+            raise KitError(f"{name} isn't as this command knows it: no {pattern}.")
+        file.write_text(text, encoding="utf-8")
+
+
+def _build(tree: Path, directory: Path) -> Path:
+    """Build a tree's wheel, alike wherever and whenever that is done."""
+    for path in (tree / "django").rglob("*"):
+        # What git has written depends on the user's umask.
+        path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+    date = datetime.strptime(checkout.DATE, "%Y-%m-%dT%H:%M:%S%z")
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-input"),
+            *("--disable-pip-version-check", "--no-deps", "--no-index"),
+            *("--no-build-isolation", f"--wheel-dir={directory}", str(tree)),
+        ],
+        env=os.environ | {"SOURCE_DATE_EPOCH": str(int(date.timestamp()))},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        umask=0o022,
+    )
+    if result.returncode:
+        raise KitError(f"The wheel can't be built:\n{result.stderr or result.stdout}")
+    return next(directory.glob("*.whl"))
