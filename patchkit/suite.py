@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
 
 from patchkit import mysql, postgresql, relative, say, series
 from patchkit.checkout import Fork
@@ -17,6 +18,12 @@ DATABASES = ("sqlite", *SERVERS)
 SCOPES = ("context", "thread")
 # So that nothing waits for ever for what a test that failed has left locked.
 LOCK_TIMEOUT = "-c lock_timeout=60s"
+# The options of runtests.py that take the word behind them.
+WITH_VALUE = {
+    *("-k", "-v", "--bisect", "--durations", "--exclude-tag", "--external-host"),
+    *("--pair", "--selenium", "--selenium-hub", "--settings", "--start-after"),
+    *("--start-at", "--tag", "--verbosity"),
+}
 
 
 def environment(
@@ -71,6 +78,22 @@ def default_labels(fork: Fork) -> list[str]:
     return [*series.labels(fork.patches()), PACKAGE]
 
 
+def has_label(arguments: Sequence[str]) -> bool:
+    """Tell whether there is a label among words for runtests.py.
+
+    Args:
+        arguments: its options, their values, and labels.
+
+    Returns:
+        Whether one of them is neither an option nor the value of one.
+    """
+    # --parallel and --shuffle take a number, or "auto", where there is one.
+    return any(
+        before not in WITH_VALUE and not re.match(r"-|\d+$|auto$", word)
+        for before, word in pairwise(["", *arguments])
+    )
+
+
 def run(
     fork: Fork,
     *,
@@ -96,9 +119,9 @@ def run(
         NoServer: the database needs a server, and there is none.
         KitError: the server can't be started.
     """
-    arguments = list(arguments)
-    if not any(re.match(r"[^-]", argument) for argument in arguments):
-        arguments += default_labels(fork)
+    if not has_label(arguments):
+        # In front: --parallel at the end would take the first one for its number.
+        arguments = [*default_labels(fork), *arguments]
     tests = fork.tree(tree) / "tests"
     passed = True
     with server(database) as env:

@@ -67,7 +67,7 @@ def _apply(fork: Fork, tree: Path, version: str, diff: Path | None) -> None:
         numbers = git(tree, "apply", "--numstat", str(diff))
         own = [line.split("\t")[2] for line in numbers.splitlines()]
     excluded = [f"--exclude={name}" for name in own]
-    for patch in [*fork.patches(), *[diff] * bool(diff)]:
+    for patch in [*fork.patches(), *filter(None, [diff])]:
         options = [] if patch == diff else [*excluded, "--include=django/*"]
         try:
             git(tree, "apply", "--3way", *options, str(patch), env=blobs)
