@@ -14,6 +14,7 @@ from patchkit import (
     full,
     lint,
     prefixes,
+    processes,
     relative,
     say,
     series,
@@ -382,7 +383,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         main_parser.error(f"unrecognized arguments: {' '.join(rest)}")
     args.arguments = [argument for argument in rest if argument != "--"]
     try:
-        return 0 if args.run(Fork(), args) else 1
+        with processes.leaving_nothing():
+            return 0 if args.run(Fork(), args) else 1
     except KitError as e:
         print(f"Error: {e}", file=sys.stderr)
         return 1

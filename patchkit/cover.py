@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from patchkit import say, series, suite
+from patchkit import processes, say, series, suite
 from patchkit.checkout import BASE_BRANCH, Fork
 
 
@@ -33,7 +33,7 @@ def check(fork: Fork) -> bool:
             (*coverage, *run, "--parallel=1", *modules),
             (*coverage, "xml", "--quiet", f"-o{report}"),
         ):
-            if subprocess.run(command, cwd=tests, env=env).returncode:
+            if processes.run(command, cwd=tests, env=env).returncode:
                 return False
         result = subprocess.run(
             [

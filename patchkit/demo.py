@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from patchkit import KitError, say, suite
+from patchkit import KitError, processes, say, suite
 from patchkit.checkout import Fork
 
 # Passes on unpatched Django too, since asgiref 3.8, by accident.
@@ -68,8 +68,9 @@ def empty_database(name: str) -> Iterator[Mapping[str, str]]:
         names = ("ticket31997_default", "ticket31997_other")
         force = " WITH (FORCE)" if name == "postgresql" else ""
         drop = [f"DROP DATABASE IF EXISTS {each}{force}" for each in names]
-        execute(*drop, *[f"CREATE DATABASE {each}" for each in names])
+        execute(*drop)
         try:
+            execute(*[f"CREATE DATABASE {each}" for each in names])
             yield env
         finally:
             execute(*drop)
@@ -91,12 +92,11 @@ def make_tables(env: Mapping[str, str]) -> None:
 def _run(fork: Fork, run: Run, database: str, env: Mapping[str, str]) -> list[Outcome]:
     say(f"Running the shapes: {run.title}.")
     manage = fork.root / "tests_ticket31997" / "demo" / "manage.py"
-    result = subprocess.run(
-        [sys.executable, str(manage), "ticket31997", "--json"],
+    result = processes.run(
+        [sys.executable, manage, "ticket31997", "--json"],
         env=suite.environment(fork, run.tree, run.scope, env)
         | {"DJANGO_SETTINGS_MODULE": f"tests_ticket31997.settings.{database}"},
         stdout=subprocess.PIPE,
-        text=True,
     )
     if result.returncode:
         raise KitError(f"The demo failed ({run.title}): its output is above.")

@@ -22,6 +22,7 @@ from patchkit import KitError, installed, postgresql, relative, say, suite
 from patchkit.checkout import BASE_BRANCH, BRANCH, Fork
 from patchkit.demo import WIDTH
 from patchkit.git import extract, git
+from patchkit.processes import ending
 
 # How often a run's progress is told, in seconds.
 TELL = 30
@@ -122,28 +123,29 @@ def _execute(fork: Fork, run: Run, env: Mapping[str, str], log: Path) -> Result:
     processes = multiprocessing.cpu_count()
     with _copy(fork, run.tree) as copy, log.open("wb") as file:
         variables = suite.environment(fork, run.tree, run.scope, env)
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "runtests.py", "--noinput"),
-                f"--settings={suite.PACKAGE}.settings.full_{run.database}",
-                f"--parallel={processes}",
-            ],
-            cwd=copy / "tests",
-            env=variables | {"PYTHONPATH": f"{copy}{os.pathsep}{fork.root}"},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-        try:
+        command = [
+            *(sys.executable, "runtests.py", "--noinput"),
+            f"--settings={suite.PACKAGE}.settings.full_{run.database}",
+            f"--parallel={processes}",
+        ]
+        with (
+            subprocess.Popen(
+                command,
+                cwd=copy / "tests",
+                env=variables | {"PYTHONPATH": f"{copy}{os.pathsep}{fork.root}"},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+            ) as process,
+            ending(process),
+        ):
             while True:
                 try:
                     process.wait(TELL)
                     break
                 except subprocess.TimeoutExpired:
                     say(f"   {run.title}: {_progress(log)}")
-        finally:
-            process.terminate()
-            process.wait()
     result = Result.parse(log.read_text(errors="replace"))
     if result is None:
         end = "".join(log.read_text(errors="replace").splitlines(True)[-20:])

@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from patchkit import KitError, readme, relative, say, suite
+from patchkit import KitError, processes, readme, relative, say, suite
 from patchkit.checkout import Fork
 from patchkit.demo import WIDTH, empty_database
 
@@ -173,11 +173,11 @@ def run(
     variables = suite.environment(fork, tree, release.scope, env)
     if not release.tree:
         del variables["PYTHONPATH"]
-    result = subprocess.run(
-        [str(python), str(manage), "ticket31997", "--json"],
+    result = processes.run(
+        [python, manage, "ticket31997", "--json"],
         env=variables | {"DJANGO_SETTINGS_MODULE": f"{suite.PACKAGE}.settings.{name}"},
-        capture_output=True,
-        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     if result.returncode:
         raise KitError(f"{release.name}, {name}:\n{result.stderr}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from patchkit import KitError, gates, git, lint, relative, say, series
+from patchkit import KitError, gates, git, lint, processes, relative, say, series
 from patchkit.checkout import BRANCH, Fork, Upstream
 from patchkit.git import ROLE, ROLE_EMAIL, GitError
 
@@ -163,14 +163,13 @@ def _verify(clone: Clone, tree: Path, base: str, labels: list[str]) -> None:
     runtests = [sys.executable, "runtests.py", "--settings=test_sqlite", *labels]
     checks.append((f"runtests.py {' '.join(labels)}", runtests, tree / "tests"))
     for what, command, cwd in checks:
-        result = subprocess.run(
+        result = processes.run(
             command,
             cwd=cwd,
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
         )
         if result.returncode:
             raise KitError(f"{what} fails:\n{result.stdout}")

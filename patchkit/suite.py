@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 
-from patchkit import mysql, postgresql, relative, say, series
+from patchkit import mysql, postgresql, processes, relative, say, series
 from patchkit.checkout import Fork
 from patchkit.servers import Database
 
@@ -135,7 +135,7 @@ def run(
                 f"== {relative(tests, fork.root)}: {database}, "
                 f'DATABASE_CONNECTION_SCOPE = "{scope}"\n$ {" ".join(command[1:])}'
             )
-            result = subprocess.run(
+            result = processes.run(
                 command,
                 cwd=tests,
                 env=environment(fork, tree, scope, env),

@@ -158,12 +158,15 @@ def snapshot(directory: Path) -> dict[str, bytes]:
 
 
 @contextmanager
-def run_python(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+def run_python(
+    code: str, *arguments: object, session: bool = False
+) -> Iterator[subprocess.Popen[str]]:
     """Run Python on some code, with its input and output on pipes.
 
     Args:
         code: the program.
         arguments: its sys.argv[1:].
+        session: let it lead a group of processes, which signals can be sent to.
 
     Yields:
         The process, which is waited for at the end of the block.
@@ -174,6 +177,7 @@ def run_python(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=session,
     )
     with ending(process):
         yield process
