@@ -2,6 +2,9 @@
 
 # sqlite, postgresql or mysql, for `make demo` and `make fuzz`.
 DB ?= sqlite
+ifeq (,$(filter $(DB),sqlite postgresql mysql))
+$(error DB=$(DB) is none of sqlite, postgresql and mysql)
+endif
 # A clone of Django, PATH[@REV], to use instead of the release in base.toml.
 UPSTREAM ?=
 export UPSTREAM
@@ -37,7 +40,7 @@ help:
 	@echo 'make history [SAVE=1]      the ticket on the versions of Django since 2.2'
 	@echo 'make bench [SAVE=1]        what the series costs, against the base'
 	@echo "make bench ASV=PATH        the same by Django's own benchmarks: a clone of django-asv"
-	@echo 'make submit UPSTREAM=PATH DISCLOSURE=WORDS [BASE=main] [DRY_RUN=1]'
+	@echo 'make submit UPSTREAM=PATH DISCLOSURE=WORDS [BASE=main] [UPDATE=1] [DRY_RUN=1]'
 	@echo '                           a branch in your clone of Django, and the PR text'
 	@echo 'make wheel [VERSION=5.2.19]'
 	@echo '                           Django with the series, to try in your own project'
@@ -52,6 +55,8 @@ help:
 
 .venv/ready: requirements/tox.txt
 	@test -n '$(PYTHON)' || { echo 'No Python 3.12 or newer was found: set PYTHON.' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || \
+	    { echo 'PYTHON=$(PYTHON) is not a Python 3.12 or newer.' >&2; exit 1; }
 	@echo 'Putting tox into .venv.'
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
@@ -88,7 +93,7 @@ clients: .venv/ready
 # A number of examples, and other ones each time.
 EXAMPLES ?= 10000
 .PHONY: fuzz
-fuzz: export TICKET31997_EXAMPLES = $(EXAMPLES)
+fuzz: export EXAMPLES := $(EXAMPLES)
 fuzz: .venv/ready
 	$(call tox,$(DB)) -- --scope=thread \
 	    tests_ticket31997.test_property.OwnershipTests
@@ -110,7 +115,7 @@ bench: .venv/ready
 	$(call tox,bench)
 
 # It never pushes, and leaves the branch that is checked out alone.
-export BASE DISCLOSURE DRY_RUN MAX_AGE
+export BASE CONFIRM DISCLOSURE DRY_RUN MAX_AGE UPDATE
 .PHONY: submit
 submit: .venv/ready
 	$(call tox,submit)

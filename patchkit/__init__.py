@@ -4,11 +4,15 @@ import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
+import click
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class KitError(Exception):
+class KitError(click.ClickException):
     """Something the user can act on; printed without a traceback."""
+
+    exit_code = 2
 
 
 def installed() -> list[str]:

@@ -13,16 +13,16 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from patchkit import ROOT, KitError, base, relative, say
 from patchkit.git import ROLE, ROLE_EMAIL, GitError, git
@@ -104,10 +104,25 @@ class Fork:
         """Where the State is kept."""
         return self.django / ".git" / "patchkit.json"
 
-    @cached_property
-    def lock(self) -> FileLock:
-        """Held by whoever makes, exports or removes the checkout."""
-        return FileLock(self.fork / ".lock")
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let nobody else make, export or remove the checkout inside the block."""
+        lock, holder = FileLock(self.fork / ".lock"), self.fork / ".lock-holder"
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            who = "another command"
+            with suppress(OSError):
+                who = holder.read_text(encoding="utf-8") or who
+            say(f"Waiting for {who}, which is at work in {relative(self.fork)}.")
+            lock.acquire()
+        try:
+            me = f"process {os.getpid()} (patchkit {' '.join(sys.argv[1:])})"
+            holder.write_text(me, encoding="utf-8")
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
 
     def patches(self) -> list[Path]:
         """Return the patches in the order they apply in."""
@@ -194,13 +209,13 @@ class Upstream:
             name, rev = text.rsplit("@", 1)
         path = Path(name).expanduser().resolve()
         if not path.is_dir():
-            raise KitError(f"--upstream: there is no directory {name}.")
+            raise KitError(f"UPSTREAM: there is no directory {name}.")
         try:
             commit = git(path, "rev-parse", "--verify", f"{rev}^{{commit}}")
             git(path, "cat-file", "-e", f"{commit}:django/__init__.py")
         except GitError as e:
             raise KitError(
-                f"--upstream: {name} is not a clone of Django with a commit {rev}.\n"
+                f"UPSTREAM: {name} is not a clone of Django with a commit {rev}.\n"
                 f"{e.stderr.strip()}"
             ) from e
         return cls(path, commit)
@@ -430,7 +445,7 @@ def make(fork: Fork, upstream: str | None = None) -> bool:
             in the checkout that would be lost. The checkout is then as before.
     """
     fork.fork.mkdir(exist_ok=True)
-    with fork.lock:
+    with fork.locked():
         pin = base.load(fork.pin)
         source = Upstream.parse(upstream) if upstream else None
         wanted = (source_digest(fork, source), series_digest(fork))
@@ -472,7 +487,7 @@ def remove(fork: Fork) -> None:
         KitError: there is work in it that patches/ lacks.
     """
     fork.fork.mkdir(exist_ok=True)
-    with fork.lock:
+    with fork.locked():
         state = fork.read_state()
         if state and fork.base.exists():
             _repair(fork)

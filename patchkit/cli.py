@@ -1,10 +1,13 @@
 """The command line: python -m patchkit, which the Makefile calls through tox."""
 
-import argparse
+import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
+
+import click
 
 from patchkit import (
     KitError,
@@ -23,349 +26,358 @@ from patchkit import (
 from patchkit.checkout import Fork
 from patchkit.servers import NoServer
 
+PROGRAM = "python -m patchkit"
+# What can't be done here, rather than what is wrong with the program.
+NOT_HERE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
-def _checkout(fork: Fork, args: argparse.Namespace) -> bool:
-    if not checkout.make(fork, args.upstream):
+
+def _option(name: str, *, env: str, **attributes: Any) -> Callable[..., Any]:
+    """Declare an option that has a variable of the Makefile's too."""
+    return click.option(name, envvar=env, show_envvar=True, **attributes)
+
+
+upstream_option = _option(
+    "--upstream",
+    env="UPSTREAM",
+    metavar="PATH[@REV]",
+    help="A clone of Django to use instead of the release in base.toml; nothing in "
+    "it is changed.",
+)
+database_option = _option(
+    "--database",
+    env="DB",
+    type=click.Choice(suite.DATABASES),
+    default="sqlite",
+    show_default=True,
+    help="PostgreSQL is started for the run, unless libpq's variables (PGHOST ...) "
+    "say where one is, and so is an installed MariaDB, unless MYSQL_HOST ... do.",
+)
+version_option = _option(
+    "--version", env="VERSION", help="A release of Django, such as 6.1.4."
+)
+
+
+@click.group()
+def commands() -> None:
+    """The commands behind the Makefile.
+
+    The exit status is 0 if all went well, 1 if a check didn't pass, 2 if something
+    couldn't be done (one sentence says what), and 130 after Ctrl+C.
+    """
+
+
+@commands.result_callback()
+@click.pass_context
+def _finish(context: click.Context, passed: bool) -> None:
+    context.exit(0 if passed else 1)
+
+
+@commands.command("checkout")
+@upstream_option
+def _checkout(upstream: str | None) -> bool:
+    """Make django-fork/django (patched) and django-fork/base (not patched)."""
+    if not checkout.make(Fork(), upstream):
         say("django-fork/django is up to date.")
     return True
 
 
-def _export(fork: Fork, args: argparse.Namespace) -> bool:
-    for line in series.export(fork) or ["patches/ is up to date."]:
+@commands.command("export")
+def _export() -> bool:
+    """Write the commits in django-fork/django to patches/."""
+    for line in series.export(Fork()) or ["patches/ is up to date."]:
         say(line)
     return True
 
 
-def _clean(fork: Fork, args: argparse.Namespace) -> bool:
-    checkout.remove(fork)
+@commands.command("clean")
+def _clean() -> bool:
+    """Remove both trees, unless there is work that patches/ lacks."""
+    checkout.remove(Fork())
     return True
 
 
-def _lint(fork: Fork, args: argparse.Namespace) -> bool:
-    checkout.make(fork, args.upstream)
-    return lint.lint(fork)
+@commands.command("lint")
+@upstream_option
+def _lint(upstream: str | None) -> bool:
+    """Run black, isort and flake8 on the files that the series changes."""
+    checkout.make(Fork(), upstream)
+    return lint.lint(Fork())
 
 
-def _prefixes(fork: Fork, args: argparse.Namespace) -> bool:
-    return prefixes.check(fork, args.upstream)
+@commands.command("prefixes")
+@upstream_option
+def _prefixes(upstream: str | None) -> bool:
+    """Run the tests that each prefix of the series touches, on SQLite."""
+    return prefixes.check(Fork(), upstream)
 
 
-def _statements(fork: Fork, args: argparse.Namespace) -> bool:
+@commands.command("statements")
+@upstream_option
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=0),
+    default=0,
+    help="How many runs of tests at a time; as many as there are cores by default.",
+)
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+def _statements(upstream: str | None, jobs: int, paths: tuple[str, ...]) -> bool:
+    """Delete each statement that the series adds by itself: a test has to fail.
+
+    Each condition is decided too. PATHs are files such as django/db/transaction.py;
+    all by default.
+    """
     from patchkit import statements
 
-    checkout.make(fork, args.upstream)
-    return statements.check(fork, args.paths, args.jobs)
+    checkout.make(Fork(), upstream)
+    return statements.check(Fork(), paths, jobs)
 
 
-def _cover(fork: Fork, args: argparse.Namespace) -> bool:
-    checkout.make(fork, args.upstream)
-    return cover.check(fork)
+@commands.command("cover")
+@upstream_option
+def _cover(upstream: str | None) -> bool:
+    """Run the series' own tests and look whether they execute all it adds."""
+    checkout.make(Fork(), upstream)
+    return cover.check(Fork())
 
 
-def _docs(fork: Fork, args: argparse.Namespace) -> bool:
+@commands.command("docs")
+@upstream_option
+def _docs(upstream: str | None) -> bool:
+    """Build and check the documentation of both trees.
+
+    The page that shows what the series changes in it is written too.
+    """
     from patchkit import review
 
-    checkout.make(fork, args.upstream)
-    passed = docs.build_both(fork)
-    say(f"The review: {relative(review.write(fork), fork.root)}")
+    checkout.make(Fork(), upstream)
+    passed = docs.build_both(Fork())
+    say(f"The review: {relative(review.write(Fork()))}")
     return passed
 
 
-def _full(fork: Fork, args: argparse.Namespace) -> bool:
-    checkout.make(fork, args.upstream)
-    return full.check(fork, again=args.again)
+@commands.command("full")
+@upstream_option
+@click.option("--again", is_flag=True, help="Forget the results that are kept.")
+def _full(upstream: str | None, *, again: bool) -> bool:
+    """Run Django's whole suite on both trees and both databases and compare.
+
+    It goes on where an earlier one was interrupted.
+    """
+    checkout.make(Fork(), upstream)
+    return full.check(Fork(), again=again)
 
 
-def _history(fork: Fork, args: argparse.Namespace) -> bool:
+@commands.command("history")
+@upstream_option
+@_option(
+    "--save", env="SAVE", is_flag=True, help="Write the tables into README.md too."
+)
+def _history(upstream: str | None, *, save: bool) -> bool:
+    """Run the ticket on the versions of Django since 2.2."""
     from patchkit.history import history
 
-    checkout.make(fork, args.upstream)
-    return history(fork, save=args.save)
+    checkout.make(Fork(), upstream)
+    return history(Fork(), save=save)
 
 
-def _submit(fork: Fork, args: argparse.Namespace) -> bool:
+@commands.command("submit")
+@upstream_option
+@_option(
+    "--base",
+    env="BASE",
+    default="main",
+    show_default=True,
+    help="The branch in the clone to begin at.",
+)
+@_option(
+    "--ai-disclosure",
+    env="DISCLOSURE",
+    metavar="WORDS",
+    help="'none', or which AI tools were used for what, as Django's template for pull "
+    "requests asks.",
+)
+@_option(
+    "--confirm",
+    env="CONFIRM",
+    is_flag=True,
+    help="All statements of the checklist are true: you have read them. Without it "
+    "you are asked, or they stay open where there is no terminal.",
+)
+@_option(
+    "--update",
+    env="UPDATE",
+    is_flag=True,
+    help="Replace the branch that this made before; it's kept by another name.",
+)
+@_option(
+    "--max-age",
+    env="MAX_AGE",
+    type=click.IntRange(min=0),
+    default=30,
+    show_default=True,
+    metavar="DAYS",
+    help="How old the last commit of the base may be.",
+)
+@_option(
+    "--dry-run",
+    env="DRY_RUN",
+    is_flag=True,
+    help="Do all but make the branch and the text.",
+)
+def _submit(
+    upstream: str | None,
+    base: str,
+    ai_disclosure: str | None,
+    *,
+    confirm: bool,
+    update: bool,
+    max_age: int,
+    dry_run: bool,
+) -> bool:
+    """Make a branch with the series in your clone of Django, and the PR's text.
+
+    Its lints and tests have to pass there first. Nothing is pushed.
+    """
     from patchkit.submit import submit
 
-    if not args.upstream:
+    if not upstream:
         raise KitError("Where is your clone of Django? UPSTREAM=PATH says it.")
-    if args.ai_disclosure is None:
+    if ai_disclosure is None:
         raise KitError(
             "Django asks whether AI tools were used, and nobody but you can tell: "
             "DISCLOSURE=none, or DISCLOSURE='which ones, and for what'."
         )
+
+    def is_true(statement: str) -> bool:
+        if confirm or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return confirm
+        return click.confirm(f"Is it true? {statement}")
+
     submit(
-        fork,
-        args.upstream,
-        base=args.base,
-        disclosure=args.ai_disclosure,
-        dry_run=args.dry_run,
-        max_age=timedelta(days=args.max_age),
+        Fork(),
+        upstream,
+        base=base,
+        disclosure=ai_disclosure,
+        confirm=is_true,
+        update=update,
+        dry_run=dry_run,
+        max_age=timedelta(days=max_age),
     )
     return True
 
 
-def _rebase(fork: Fork, args: argparse.Namespace) -> bool:
-    from patchkit.rebase import abort, rebase
+@commands.command("rebase")
+@upstream_option
+@version_option
+@_option("--sha256", env="SHA256", help="Of the release's sdist on PyPI.")
+@_option("--abort", env="ABORT", is_flag=True, help="Drop a merge that has conflicts.")
+def _rebase(
+    upstream: str | None, version: str | None, sha256: str | None, *, abort: bool
+) -> bool:
+    """Move the pin to another release and merge the series onto it.
 
-    if args.abort:
-        say("Dropped." if abort(fork) else "There is nothing to drop.")
-    elif not (args.upstream or (args.version and args.sha256)):
+    Or onto a clone of Django. It stops at a conflict, and goes on when called again.
+    """
+    from patchkit import rebase
+
+    if abort:
+        say("Dropped." if rebase.abort(Fork()) else "There is nothing to drop.")
+    elif not (upstream or (version and sha256)):
         raise KitError(
             "Where to? VERSION=6.1.4 SHA256=<of its sdist on PyPI>, or UPSTREAM=PATH."
         )
-    elif not rebase(fork, args.version or "", args.sha256 or "", args.upstream):
+    elif not rebase.rebase(Fork(), version or "", sha256 or "", upstream):
         say("The series applies there as it is.")
     return True
 
 
-def _wheel(fork: Fork, args: argparse.Namespace) -> bool:
+@commands.command("wheel")
+@version_option
+def _wheel(version: str | None) -> bool:
+    """Build a wheel of Django with the series, to try it in your own project.
+
+    Of the pinned release, or of another one in base.toml.
+    """
     from patchkit import wheel
 
-    checkout.make(fork)
-    built = relative(wheel.build(fork, args.version), fork.root)
+    checkout.make(Fork())
+    built = relative(wheel.build(Fork(), version or ""))
     say(f"{built}: `pip install` it into the environment of your project.")
     return True
 
 
-def _runtests(fork: Fork, args: argparse.Namespace) -> bool:
-    checkout.make(fork, args.upstream)
-    scopes = [args.scope] if args.scope else suite.SCOPES
+@commands.command(
+    "runtests",
+    context_settings={"ignore_unknown_options": True},
+    epilog="The default labels are those of the tests that the series touches and our "
+    "own.",
+)
+@upstream_option
+@database_option
+@click.option(
+    "--tree",
+    type=click.Choice(("base", "django")),
+    default="django",
+    show_default=True,
+    help="base: without the series.",
+)
+@click.option(
+    "--scope",
+    type=click.Choice(suite.SCOPES),
+    help="The DATABASE_CONNECTION_SCOPE; one run with each by default.",
+)
+@_option(
+    "--examples",
+    env="EXAMPLES",
+    type=click.IntRange(min=1),
+    help="How many random schedules to try, other ones each time.",
+)
+@click.option(
+    "--optional",
+    is_flag=True,
+    help="Where there is no server to run on, say so: it's no error.",
+)
+@click.argument(
+    "arguments", nargs=-1, type=click.UNPROCESSED, metavar="[LABEL OR OPTION]..."
+)
+def _runtests(
+    upstream: str | None,
+    database: str,
+    tree: str,
+    scope: str | None,
+    examples: int | None,
+    arguments: tuple[str, ...],
+    *,
+    optional: bool,
+) -> bool:
+    """Run Django's runtests.py in a tree, with labels and options of its own."""
+    if examples:
+        os.environ["TICKET31997_EXAMPLES"] = str(examples)
+    checkout.make(Fork(), upstream)
     try:
         return suite.run(
-            fork,
-            tree=args.tree,
-            database=args.database,
-            scopes=scopes,
-            arguments=args.arguments,
+            Fork(),
+            tree=tree,
+            database=database,
+            scopes=[scope] if scope else suite.SCOPES,
+            arguments=arguments,
         )
     except NoServer as e:
-        if not args.optional:
+        if not optional:
             raise
         say(f"Skipped: {e}")
         return True
 
 
-def _demo(fork: Fork, args: argparse.Namespace) -> bool:
+@commands.command("demo")
+@upstream_option
+@database_option
+def _demo(upstream: str | None, database: str) -> bool:
+    """Run the ticket on both trees and show what happens in a table."""
     from patchkit.demo import demo
 
-    checkout.make(fork, args.upstream)
-    return demo(fork, args.database, markdown=args.markdown)
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    main = argparse.ArgumentParser(
-        prog="python -m patchkit", description="The commands behind the Makefile."
-    )
-    commands = main.add_subparsers(required=True, metavar="command")
-
-    upstream = argparse.ArgumentParser(add_help=False)
-    upstream.add_argument(
-        "--upstream",
-        metavar="PATH[@REV]",
-        default=os.environ.get("UPSTREAM") or None,
-        help="a clone of Django to use instead of the release in base.toml; nothing "
-        "in it is changed (default: $UPSTREAM)",
-    )
-    database = argparse.ArgumentParser(add_help=False)
-    database.add_argument(
-        "--database",
-        choices=suite.DATABASES,
-        default="sqlite",
-        help="PostgreSQL is started for the run, unless libpq's variables (PGHOST "
-        "...) say where one is, and so is an installed MariaDB, unless MYSQL_HOST ... "
-        "do (default: sqlite)",
-    )
-
-    command = commands.add_parser(
-        "checkout",
-        parents=[upstream],
-        help="make django-fork/django (patched) and django-fork/base (not patched)",
-    )
-    command.set_defaults(run=_checkout)
-
-    command = commands.add_parser(
-        "export", help="write the commits in django-fork/django to patches/"
-    )
-    command.set_defaults(run=_export)
-
-    command = commands.add_parser(
-        "clean", help="remove both trees, unless there is work that patches/ lacks"
-    )
-    command.set_defaults(run=_clean)
-
-    command = commands.add_parser(
-        "lint",
-        parents=[upstream],
-        help="run black, isort and flake8 on the files that the series changes",
-    )
-    command.set_defaults(run=_lint)
-
-    command = commands.add_parser(
-        "prefixes",
-        parents=[upstream],
-        help="run the tests that each prefix of the series touches, on SQLite",
-    )
-    command.set_defaults(run=_prefixes)
-
-    command = commands.add_parser(
-        "statements",
-        parents=[upstream],
-        help="delete each statement that the series adds to Django's code by itself, "
-        "and decide each condition: a test of the series has to fail",
-    )
-    command.add_argument(
-        "paths",
-        nargs="*",
-        metavar="PATH",
-        help="files such as django/db/transaction.py (default: all)",
-    )
-    command.add_argument(
-        "--jobs",
-        type=int,
-        default=0,
-        help="how many runs of tests at a time (default: as many as there are cores)",
-    )
-    command.set_defaults(run=_statements)
-
-    command = commands.add_parser(
-        "cover",
-        parents=[upstream],
-        help="run the series' own tests and look whether they execute all it adds",
-    )
-    command.set_defaults(run=_cover)
-
-    command = commands.add_parser(
-        "docs",
-        parents=[upstream],
-        help="build and check the documentation of both trees, and write the page "
-        "that shows what the series changes in it",
-    )
-    command.set_defaults(run=_docs)
-
-    command = commands.add_parser(
-        "full",
-        parents=[upstream],
-        help="run Django's whole suite on both trees and both databases and compare; "
-        "goes on where an earlier one was interrupted",
-    )
-    command.add_argument(
-        "--again", action="store_true", help="forget the results that are kept"
-    )
-    command.set_defaults(run=_full)
-
-    command = commands.add_parser(
-        "history",
-        parents=[upstream],
-        help="run the ticket on the versions of Django since 2.2",
-    )
-    command.add_argument(
-        "--save",
-        action="store_true",
-        default=bool(os.environ.get("SAVE")),
-        help="write the tables into README.md too (default: $SAVE)",
-    )
-    command.set_defaults(run=_history)
-
-    command = commands.add_parser(
-        "submit",
-        parents=[upstream],
-        help="make a branch with the series in your clone of Django, once its lints "
-        "and tests pass there, and the text of the pull request; pushes nothing",
-    )
-    command.add_argument(
-        "--base",
-        default=os.environ.get("BASE") or "main",
-        help="the branch in the clone to begin at (default: $BASE or main)",
-    )
-    command.add_argument(
-        "--ai-disclosure",
-        metavar="WORDS",
-        default=os.environ.get("DISCLOSURE") or None,
-        help="'none', or which AI tools were used for what, as Django's template for "
-        "pull requests asks (default: $DISCLOSURE)",
-    )
-    command.add_argument(
-        "--max-age",
-        type=int,
-        default=int(os.environ.get("MAX_AGE") or 30),
-        metavar="DAYS",
-        help="how old the last commit of the base may be (default: $MAX_AGE or 30)",
-    )
-    command.add_argument(
-        "--dry-run",
-        action="store_true",
-        default=bool(os.environ.get("DRY_RUN")),
-        help="do all but make the branch and the text (default: $DRY_RUN)",
-    )
-    command.set_defaults(run=_submit)
-
-    command = commands.add_parser(
-        "rebase",
-        parents=[upstream],
-        help="move the pin to another release and merge the series onto it, or onto "
-        "a clone of Django; stops at a conflict, and goes on when called again",
-    )
-    for option in ("version", "sha256"):
-        command.add_argument(
-            f"--{option}",
-            default=os.environ.get(option.upper()) or None,
-            help=f"of the release's sdist on PyPI (default: ${option.upper()})",
-        )
-    command.add_argument(
-        "--abort",
-        action="store_true",
-        default=bool(os.environ.get("ABORT")),
-        help="drop a merge that has conflicts (default: $ABORT)",
-    )
-    command.set_defaults(run=_rebase)
-
-    command = commands.add_parser(
-        "wheel",
-        help="build a wheel of Django with the series, to try it in your own project",
-    )
-    command.add_argument(
-        "--version",
-        default=os.environ.get("VERSION") or "",
-        help="one of the releases in base.toml (default: $VERSION or the pin)",
-    )
-    command.set_defaults(run=_wheel)
-
-    command = commands.add_parser(
-        "runtests",
-        parents=[upstream, database],
-        help="run Django's runtests.py in a tree",
-        epilog="Other arguments are labels and options for runtests.py; the default "
-        "labels are those of the tests that the series touches and our own.",
-    )
-    command.add_argument(
-        "--tree",
-        choices=("base", "django"),
-        default="django",
-        help="base: without the series (default: django)",
-    )
-    command.add_argument(
-        "--scope",
-        choices=suite.SCOPES,
-        help="the DATABASE_CONNECTION_SCOPE (default: one run with each)",
-    )
-    command.add_argument(
-        "--optional",
-        action="store_true",
-        help="where there is no server to run on, say so: it's no error",
-    )
-    command.set_defaults(run=_runtests)
-
-    command = commands.add_parser(
-        "demo",
-        parents=[upstream, database],
-        help="run the ticket on both trees and show what happens in a table",
-    )
-    command.add_argument(
-        "--markdown", action="store_true", help="print the table as Markdown"
-    )
-    command.set_defaults(run=_demo)
-    return main
+    checkout.make(Fork(), upstream)
+    return demo(Fork(), database)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -375,19 +387,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after the program's name; sys.argv's by default.
 
     Returns:
-        The exit status: 0 if all went well.
+        The exit status, as --help tells.
     """
-    main_parser = parser()
-    args, rest = main_parser.parse_known_args(argv)
-    if rest and args.run is not _runtests:
-        main_parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    args.arguments = [argument for argument in rest if argument != "--"]
     try:
         with processes.leaving_nothing():
-            return 0 if args.run(Fork(), args) else 1
-    except KitError as e:
-        print(f"Error: {e}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+            return commands.main(argv, prog_name=PROGRAM, standalone_mode=False) or 0
+    except click.ClickException as e:
+        click.echo(f"Error: {e.format_message()}", err=True)
+        return e.exit_code
+    except click.Abort:
+        click.echo("Interrupted.", err=True)
         return 130
+    except OSError as e:
+        if e.errno not in NOT_HERE:
+            raise
+        click.echo(f"Error: {e.filename}: {e.strerror}.", err=True)
+        return 2

@@ -1,6 +1,7 @@
 """git, the same on every machine: without the user's configuration."""
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -112,7 +113,10 @@ def run(cwd: Path, arguments: Sequence[str], env: Mapping[str, str]) -> str:
 
     Raises:
         GitError: the command exited with a status other than 0.
+        KitError: there is no git.
     """
+    if not shutil.which("git"):
+        raise KitError("git isn't on the path: install it (apt install git).")
     result = subprocess.run(
         ["git", *arguments],
         cwd=cwd,

@@ -104,7 +104,7 @@ def rebase(
             _export_again(result)
         patches = {path.name: path.read_bytes() for path in result.patches()}
     before = {path.name: path.read_bytes() for path in fork.patches()}
-    with fork.lock:
+    with fork.locked():
         # All at once at the end, what is here is replaced.
         for patch in fork.patches():
             patch.unlink()

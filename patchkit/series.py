@@ -36,7 +36,7 @@ def export(fork: Fork) -> list[str]:
         KitError: there is no checkout, patches/ was changed by something else
             since it was made, or the commits don't make a series.
     """
-    with fork.lock:
+    with fork.locked():
         state = fork.read_state()
         if state is None:
             raise KitError("There is no checkout to export. Run `make checkout`.")

@@ -6,19 +6,33 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
-from patchkit import KitError, gates, git, lint, processes, relative, say, series
+from patchkit import (
+    KitError,
+    gates,
+    git,
+    lint,
+    processes,
+    pull_request,
+    relative,
+    say,
+    series,
+)
 from patchkit.checkout import BRANCH, Fork, Upstream
 from patchkit.git import ROLE, ROLE_EMAIL, GitError
+from patchkit.pull_request import Letter
 
 # An older BASE is probably a clone that wasn't updated.
 MAX_AGE = timedelta(days=30)
-TEMPLATE = ".github/pull_request_template.md"
+# The key in the clone's configuration that says who made the branch: git removes
+# and renames it with the branch.
+MADE = f"branch.{BRANCH}.made-by-submit"
 # What the user's configuration could add to git's work here: hooks, signatures
 # that ask for a passphrase, a helper that asks for anything else.
 CONFIG = ("-c", f"core.hooksPath={os.devnull}", "-c", "commit.gpgSign=false")
@@ -54,6 +68,10 @@ class Clone:
         env |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
         return git.run(cwd or self.path, (*CONFIG, *arguments), env)
 
+    def ident(self) -> str:
+        """Return the user, as "Name <email>"."""
+        return re.sub(r" \d+ [+-]\d+$", "", self.git("var", "GIT_AUTHOR_IDENT"))
+
     def has(self, *arguments: str) -> bool:
         """Return whether a git command succeeds."""
         try:
@@ -63,7 +81,7 @@ class Clone:
         return True
 
 
-def _check(clone: Clone, base: str, max_age: timedelta) -> str:
+def _check(clone: Clone, base: str, max_age: timedelta, *, update: bool) -> str:
     """Check that nothing stands in the way; return the commit of the base."""
     name = clone.path.name
     if clone.git("status", "--porcelain"):
@@ -72,11 +90,6 @@ def _check(clone: Clone, base: str, max_age: timedelta) -> str:
         raise KitError(
             f"HEAD is detached in {name}: finish what is under way there, and check "
             "a branch out."
-        )
-    if clone.has("rev-parse", "--verify", "--quiet", f"refs/heads/{BRANCH}"):
-        raise KitError(
-            f"{name} has a branch {BRANCH} already. Rename it (git branch -m {BRANCH} "
-            "<name>) or delete it."
         )
     try:
         commit = clone.git("rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
@@ -97,7 +110,34 @@ def _check(clone: Clone, base: str, max_age: timedelta) -> str:
             "git doesn't know who you are: git config --global user.name and "
             "user.email."
         ) from e
+    if clone.has("rev-parse", "--verify", "--quiet", f"refs/heads/{BRANCH}"):
+        if not update:
+            raise KitError(
+                f"{name} has a branch {BRANCH} already. UPDATE=1 replaces it, in "
+                f"a round of review; or rename it (git branch -m {BRANCH} <name>)."
+            )
+        _check_replaceable(clone, commit)
     return commit
+
+
+def _check_replaceable(clone: Clone, base: str) -> None:
+    """Refuse to replace a branch that isn't this command's and the user's."""
+    name = clone.path.name
+    if not clone.has("config", "--get", MADE):
+        raise KitError(
+            f"{BRANCH} in {name} was not made by this command: rename it (git branch "
+            f"-m {BRANCH} <name>) or delete it."
+        )
+    if f"branch refs/heads/{BRANCH}" in clone.git("worktree", "list", "--porcelain"):
+        raise KitError(f"{BRANCH} is checked out in {name}: switch to another branch.")
+    log = ("log", "--format=%h %an <%ae>%n%h %cn <%ce>", f"{base}..{BRANCH}")
+    for line in clone.git(*log).splitlines():
+        commit, person = line.split(" ", 1)
+        if person != clone.ident():
+            raise KitError(
+                f"{BRANCH} in {name} has a commit of somebody else, {commit} of "
+                f"{person}, that replacing it would drop from it."
+            )
 
 
 @contextmanager
@@ -114,8 +154,7 @@ def _worktree(clone: Clone, commit: str) -> Iterator[Path]:
 
 def _apply(clone: Clone, tree: Path, patches: list[Path]) -> None:
     """Apply the patches as the user's own commits, with a three-way merge."""
-    ident = clone.git("var", "GIT_AUTHOR_IDENT")
-    author = re.sub(r" \d+ [+-]\d+$", "", ident)
+    author = clone.ident()
     with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
         for number, patch in enumerate(patches, 1):
             say(f"Applying {number}/{len(patches)} {patch.name}")
@@ -182,6 +221,8 @@ def submit(
     *,
     base: str = "main",
     disclosure: str,
+    confirm: Callable[[str], bool],
+    update: bool = False,
     dry_run: bool = False,
     max_age: timedelta = MAX_AGE,
 ) -> Path | None:
@@ -194,7 +235,9 @@ def submit(
         fork: the repository.
         upstream: the path of the user's clone.
         base: the branch, or other revision, in it to begin at.
-        disclosure: whether AI tools were used: see gates.fill().
+        disclosure: whether AI tools were used: see pull_request.fill().
+        confirm: asked whether statements are true: likewise.
+        update: replace a branch that this has made. It's kept by another name.
         dry_run: do all but make the branch and write the text.
         max_age: how old the base may be.
 
@@ -205,19 +248,28 @@ def submit(
         KitError: a check, the application of a patch, a lint or a test fails.
     """
     clone = Clone(Upstream.parse(upstream).path)
-    commit = _check(clone, base, max_age)
-    letter = gates.Letter.parse(
+    commit = _check(clone, base, max_age, update=update)
+    letter = Letter.parse(
         (fork.patches_dir / "cover-letter.md").read_text(encoding="utf-8")
     )
     try:
-        template = clone.git("show", f"{commit}:{TEMPLATE}")
+        template = clone.git("show", f"{commit}:{pull_request.TEMPLATE}")
     except GitError as e:
-        raise KitError(f"There is no {TEMPLATE} at {base}: is it too old?") from e
-    body = gates.fill(template, letter, disclosure)
-    if problems := gates.body_problems(letter.title, body):
-        raise KitError(f"The pull request wouldn't pass: {'; '.join(problems)}.")
+        raise KitError(
+            f"There is no {pull_request.TEMPLATE} at {base}: is it too old?"
+        ) from e
+    unsaid = []
+
+    def ask(statement: str) -> bool:
+        if not (answer := confirm(statement)):
+            unsaid.append(statement)
+        return answer
+
+    body = pull_request.fill(template, letter, disclosure, ask)
+    complete = pull_request.fill(template, letter, disclosure, lambda statement: True)
     patches = fork.patches()
     with _worktree(clone, commit) as tree:
+        pull_request.check(tree, letter.title, complete)
         _apply(clone, tree, patches)
         _verify(clone, tree, commit, series.labels(patches))
         tip = clone.git("rev-parse", "HEAD", cwd=tree)
@@ -226,17 +278,76 @@ def submit(
         return None
     text = fork.fork / "pull-request.md"
     text.write_text(body, encoding="utf-8")
-    # The one change to the clone, and the last thing that can fail.
-    clone.git("branch", "--no-track", BRANCH, tip)
-    file = relative(text, fork.root)
+    kept = _make_branch(clone, tip)
+    say(f"The branch {BRANCH} is in {clone.path}, {len(patches)} commits on {base}.")
+    if kept:
+        say(f"What it was before is {kept}.")
+    say(f"The text of the pull request is in {relative(text, fork.root)}.")
+    if unsaid:
+        say(
+            "These are not ticked, as only you can say so, and Django's check closes a "
+            "pull request without them (CONFIRM=yes says that they are true):"
+        )
+        for statement in unsaid:
+            say(f"  - {statement}")
     say(
-        f"The branch {BRANCH} is in {clone.path.name}, {len(patches)} commits on "
-        f"{base}. The text of the pull request is in {file}: read its checklist, it "
-        "speaks for you.\n"
         "Next, once the ticket is accepted and assigned to you (patches/proposal.md "
-        "is what to post before that):\n"
-        f"  git -C {shlex.quote(upstream)} push <your fork> {BRANCH}\n"
-        f"  gh pr create --repo django/django --head <you>:{BRANCH} \\\n"
-        f"      --title {shlex.quote(letter.title)} --body-file {file}"
+        "is what to post before that):"
     )
+    for command in _commands(clone, letter.title, text, update=bool(kept)):
+        say(f"  {command}")
     return text
+
+
+def _make_branch(clone: Clone, tip: str) -> str:
+    """Make the branch, or replace it; return the name that the old one is kept by.
+
+    It is the one change to the clone, and the last thing that can fail.
+    """
+    heads = clone.git("for-each-ref", "--format=%(refname:short)", "refs/heads/")
+    names = heads.splitlines()
+    kept = ""
+    if BRANCH in names:
+        numbered = (f"{BRANCH}-{number}" for number in count(1))
+        kept = next(name for name in numbered if name not in names)
+        clone.git("branch", "--no-track", kept, BRANCH)
+    clone.git("branch", "--force", "--no-track", BRANCH, tip)
+    clone.git("config", MADE, tip)
+    return kept
+
+
+def _commands(clone: Clone, title: str, text: Path, *, update: bool) -> list[str]:
+    """Return what to paste to push the branch and to open the pull request."""
+    git_c = f"git -C {shlex.quote(str(clone.path))}"
+    remote, owner = _own_remote(clone)
+    commands = []
+    if not remote:
+        remote, owner = "fork", "$(gh api user --jq .login)"
+        commands.append(
+            f"(cd {shlex.quote(str(clone.path))} && "
+            f"gh repo fork --remote --remote-name {remote})"
+        )
+    force = "--force-with-lease " * update
+    commands.append(f"{git_c} push {force}{shlex.quote(remote)} {BRANCH}")
+    if update:
+        words = f"gh pr edit {BRANCH}"
+    else:
+        words = f'gh pr create --head "{owner}:{BRANCH}"'
+    commands.append(
+        f"{words} --repo django/django \\\n"
+        f"      --title {shlex.quote(title)} --body-file {shlex.quote(str(text))}"
+    )
+    return commands
+
+
+def _own_remote(clone: Clone) -> tuple[str, str]:
+    """Return the remote of the user's own fork and its owner; "" if there is none."""
+    names = clone.git("remote").splitlines()
+    if clone.has("config", "--get", "remote.pushDefault"):
+        names.insert(0, clone.git("config", "--get", "remote.pushDefault"))
+    for name in names:
+        url = clone.git("remote", "get-url", "--push", name)
+        match = re.search(r"github\.com[:/]([\w-]+)/[\w.-]+$", url)
+        if match and match[1] != "django":
+            return name, match[1]
+    return "", ""

@@ -6,9 +6,10 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from itertools import pairwise
 
-from patchkit import mysql, postgresql, processes, relative, say, series
+from patchkit import KitError, mysql, postgresql, processes, relative, say, series
 from patchkit.checkout import Fork
 from patchkit.servers import Database
 
@@ -117,8 +118,15 @@ def run(
 
     Raises:
         NoServer: the database needs a server, and there is none.
-        KitError: the server can't be started.
+        KitError: the server can't be started, or a package that the tests need
+            isn't installed.
     """
+    for package in ("asgiref", "sqlparse", "tblib"):
+        if not find_spec(package):
+            raise KitError(
+                f"{package}, which Django's tests need, isn't installed in this "
+                "environment: pip install -r requirements/suite.txt, or use tox."
+            )
     if not has_label(arguments):
         # In front: --parallel at the end would take the first one for its number.
         arguments = [*default_labels(fork), *arguments]

@@ -7,42 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from patchkit import ROOT, KitError, gates
+from patchkit import ROOT, gates
 from patchkit.checkout import Fork
-from patchkit.gates import Letter
 from patchkit.git import ROLE, ROLE_EMAIL
 
 PATCHES = Fork().patches()
 LETTERS = [ROOT / "patches" / name for name in ("cover-letter.md", "proposal.md")]
-# In the form of Django's, with words of our own.
-TEMPLATE = """\
-#### Trac ticket number
-<!-- A number. -->
-
-ticket-XXXXX
-
-#### Branch description
-<!-- Some words. -->
-
-#### AI Assistance Disclosure (REQUIRED)
-<!-- One of them. -->
-- [ ] **No AI tools were used** here.
-- [ ] **If AI tools were used**, they are named.
-<!-- Where? -->
-
-#### Checklist
-- [ ] One.
-- [ ] Two.
-- [ ] Three. <!-- A comment. -->
-- [ ] Four.
-- [ ] Five.
-
-<!-- Others. -->
-- [ ] The "Has patch" flag.
-- [ ] Tests.
-- [ ] Docs.
-- [ ] The screenshots.
-"""
 MESSAGE = "Refs #31997 -- Added a thing.\n\nBecause it was missing.\n"
 # Of a machine, or of a place that packages come from.
 PRIVATE = re.compile(
@@ -125,34 +95,6 @@ def test_letters(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "disclosure", ["none", "A tool by the name of X wrote the tests."]
-)
-def test_pull_request(disclosure: str) -> None:
-    letter = Letter.parse(LETTERS[0].read_text(encoding="utf-8"))
-    body = gates.fill(TEMPLATE, letter, disclosure)
-    assert gates.body_problems(letter.title, body) == []
-    assert body.count("- [x]") == 1 + 5 + 2
-    assert "<!--" not in body
-    assert "ticket-31997" in body and "XXXXX" not in body
-    assert (f"\n{disclosure}\n" in body) is (disclosure != "none")
-    # The template as it is fails every check but that of the title.
-    assert len(gates.body_problems(letter.title, TEMPLATE)) == 4
-
-
-@pytest.mark.parametrize("disclosure", ["", "yes", "with a tool"])
-def test_nothing_is_guessed(disclosure: str) -> None:
-    with pytest.raises(KitError, match="AI tools"):
-        gates.fill(TEMPLATE, Letter("t", "d\n"), disclosure)
-
-
-@pytest.mark.parametrize("section", ["Trac ticket", "Branch", "AI", "Checklist"])
-def test_changed_template(section: str) -> None:
-    template = TEMPLATE.replace(f"#### {section}", "#### Something else")
-    with pytest.raises(KitError, match="has no section"):
-        gates.fill(template, Letter("t", "d\n"), "none")
-
-
-@pytest.mark.parametrize(
     ("bad", "problem"),
     [
         (MESSAGE.replace("#31997", "#1"), "the subject isn't"),
@@ -168,23 +110,3 @@ def test_changed_template(section: str) -> None:
 def test_bad_messages(bad: str, problem: str) -> None:
     assert gates.message_problems(MESSAGE) == []
     assert [p for p in gates.message_problems(bad) if p.startswith(problem)]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "problem"),
-    [
-        ("ticket-31997", "ticket-1", "the ticket isn't linked"),
-        ("- [x] **No AI", "- [ ] **No AI", "not one of the two"),
-        ("- [ ] **If AI", "- [x] **If AI", "not one of the two"),
-        ("- [x] Three", "- [ ] Three", "the first five points"),
-        ("Five words are enough here.", "Four are not enough", "isn't described"),
-    ],
-)
-def test_bad_bodies(old: str, new: str, problem: str) -> None:
-    letter = Letter("Fixed #31997 -- Did it.", "Five words are enough here.\n")
-    body = gates.fill(TEMPLATE, letter, "none")
-    assert gates.body_problems(letter.title, body) == []
-    assert old in body
-    (found,) = gates.body_problems(letter.title, body.replace(old, new))
-    assert problem in found
-    assert gates.body_problems("Did it.", body) == ["the title doesn't name the ticket"]

@@ -1,11 +1,13 @@
 """The branch in the user's clone: all or nothing, and nothing is anything else."""
 
 import os
+import shlex
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +15,9 @@ from patchkit import KitError, checkout
 from patchkit.checkout import Fork
 from patchkit.git import git
 from patchkit.series import export
-from patchkit.submit import submit
+from patchkit.submit import submit as _submit
 from patchkit.tests.conftest import FILES, commit, commit_base, snapshot
-from patchkit.tests.test_gates import TEMPLATE
+from patchkit.tests.test_pull_request import CHECK, TEMPLATE
 from tests_ticket31997.patience import PATIENCE
 
 MODULE = "".join(f"LINE_{number} = {number}\n" for number in range(40))
@@ -25,6 +27,7 @@ DJANGO = {
     "docs/lint.py": "",
     "tests/polls/tests.py": "",
     ".github/pull_request_template.md": TEMPLATE,
+    "scripts/pr_quality/check_pr.py": CHECK,
     "tests/runtests.py": """\
 import sys
 from django import module
@@ -34,6 +37,12 @@ sys.exit(f"{sys.argv[1:]} {module.LINE_5}" if module.LINE_5 == "fails" else 0)
 MESSAGE = "Fixed #31997 -- Changed a number.\n\nBecause it was wrong."
 LETTER = "# Fixed #31997 -- Changed a number.\n\nIt was wrong, and now it's right.\n"
 NAME, EMAIL = "Some Body", "somebody@example.org"
+
+
+def submit(fork: Fork, clone: Path, **options: Any) -> Path | None:
+    """Submit as somebody who can make every statement."""
+    defaults: dict[str, Any] = {"disclosure": "none", "confirm": lambda words: True}
+    return _submit(fork, str(clone), **defaults | options)
 
 
 def run(clone: Path, *arguments: str) -> str:
@@ -118,7 +127,7 @@ def everything(clone: Path) -> tuple[str, ...]:
 
 def test_branch_and_text(fork: Fork, clone: Path) -> None:
     before = everything(clone)
-    text = submit(fork, str(clone), disclosure="none")
+    text = submit(fork, clone)
     assert text and text.read_text().startswith("#### Trac ticket number\nticket-31997")
     log = ("log", "--format=%an <%ae> %s", "main..ticket_31997")
     assert run(clone, *log) == f"{NAME} <{EMAIL}> Fixed #31997 -- Changed a number."
@@ -130,7 +139,7 @@ def test_branch_and_text(fork: Fork, clone: Path) -> None:
 
 def test_dry_run(fork: Fork, clone: Path) -> None:
     before = everything(clone)
-    assert submit(fork, str(clone), disclosure="none", dry_run=True) is None
+    assert submit(fork, clone, dry_run=True) is None
     assert everything(clone) == before
     assert not (fork.fork / "pull-request.md").exists()
 
@@ -179,6 +188,10 @@ def no_template(clone: Path) -> None:
     git(clone, "switch", "--quiet", "mine")
 
 
+def no_check(clone: Path) -> None:
+    change_main(clone, {"scripts/pr_quality/check_pr.py": "main = None\n"})
+
+
 def no_main(clone: Path) -> None:
     run(clone, "branch", "-D", "main")
 
@@ -188,7 +201,8 @@ def no_main(clone: Path) -> None:
     [
         (dirty, "uncommitted changes"),
         (untracked, "uncommitted changes"),
-        (branch_present, "has a branch ticket_31997 already"),
+        (branch_present, "has a branch ticket_31997 already. UPDATE=1 replaces it"),
+        (no_check, "pr_quality/check_pr.py can't be run"),
         (detached, "HEAD is detached"),
         (conflicting, r"conflicts with clone:\n  django/module.py"),
         (failing, "one test fails"),
@@ -203,26 +217,26 @@ def test_refused(
     prepare(clone)
     before = everything(clone)
     with pytest.raises(KitError, match=message):
-        submit(fork, str(clone), disclosure="none")
+        submit(fork, clone)
     assert everything(clone) == before
     assert not (fork.fork / "pull-request.md").exists()
 
 
 def test_old_base(fork: Fork, clone: Path) -> None:
     with pytest.raises(KitError, match="days old"):
-        submit(fork, str(clone), disclosure="none", max_age=timedelta(0))
+        submit(fork, clone, max_age=timedelta(0))
 
 
 def test_no_identity(fork: Fork, clone: Path, user: Path) -> None:
     user.write_text("")
     with pytest.raises(KitError, match="git doesn't know who you are"):
-        submit(fork, str(clone), disclosure="none")
+        submit(fork, clone)
 
 
 def test_three_way(fork: Fork, clone: Path) -> None:
     """What has moved in main since is no obstacle."""
     change_main(clone, {"django/module.py": "# New.\n" * 3 + MODULE})
-    assert submit(fork, str(clone), disclosure="none")
+    assert submit(fork, clone)
     assert run(clone, "show", "ticket_31997:django/module.py").startswith("# New.\n")
 
 
@@ -232,5 +246,122 @@ def test_bad_message(fork: Fork, clone: Path) -> None:
     patch.write_text(text)
     before = everything(clone)
     with pytest.raises(KitError, match="the subject isn't"):
-        submit(fork, str(clone), disclosure="none")
+        submit(fork, clone)
     assert everything(clone) == before
+
+
+def test_open_statements(
+    fork: Fork, clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "A tool by the name of X wrote the tests."
+    text = submit(fork, clone, disclosure=words, confirm=lambda statement: False)
+    assert text
+    assert text.read_text().count("- [x]") == 4
+    output = capsys.readouterr().out
+    summary = output[output.index("These are not ticked") :].splitlines()
+    assert summary[1:5] == [
+        "  - **If AI tools were used**, they are named, and all is reviewed.",
+        "  - This follows the guidelines.",
+        "  - No secrets.",
+        "  - No automated review was requested.",
+    ]
+    run(clone, "branch", "-D", "ticket_31997")
+    submit(fork, clone, disclosure=words)
+    assert text.read_text().count("- [x]") == 8
+    assert "These are not ticked" not in capsys.readouterr().out
+
+
+def commands(output: str) -> list[list[str]]:
+    """Return the words of the commands at the end of the output, as a shell does."""
+    lines = output[output.index("Next, ") :].split("\n", 1)[1]
+    joined = lines.replace("\\\n", " ").splitlines()
+    return [shlex.split(line) for line in joined if line.strip()]
+
+
+def test_commands(fork: Fork, clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They can be pasted: with a real remote and absolute paths."""
+    run(clone, "remote", "add", "origin", "https://github.com/django/django.git")
+    run(clone, "remote", "add", "mine", "git@github.com:somebody/django.git")
+    text = submit(fork, clone)
+    push, create = commands(capsys.readouterr().out)
+    assert push == ["git", "-C", str(clone), "push", "mine", "ticket_31997"]
+    assert create == [
+        *("gh", "pr", "create", "--head", "somebody:ticket_31997"),
+        *("--repo", "django/django", "--title", "Fixed #31997 -- Changed a number."),
+        *("--body-file", str(text)),
+    ]
+
+
+def test_commands_without_a_fork(
+    fork: Fork, clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(clone, "remote", "add", "origin", "https://github.com/django/django")
+    submit(fork, clone)
+    make, push, create = commands(capsys.readouterr().out)
+    assert make[0] == "(cd" and make[3:6] == ["gh", "repo", "fork"]
+    assert push[4:] == ["fork", "ticket_31997"]
+    assert create[4] == "$(gh api user --jq .login):ticket_31997"
+
+
+def test_update(fork: Fork, clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    submit(fork, clone)
+    first = run(clone, "rev-parse", "ticket_31997")
+    change_main(clone, {"news.txt": "news\n"})
+    before = everything(clone)
+    with pytest.raises(KitError, match="UPDATE=1 replaces it"):
+        submit(fork, clone)
+    assert everything(clone) == before
+    capsys.readouterr()
+    for number in (1, 2):
+        old = run(clone, "rev-parse", "ticket_31997")
+        assert submit(fork, clone, update=True)
+        assert run(clone, "rev-parse", f"ticket_31997-{number}") == old
+        output = capsys.readouterr().out
+        assert f"What it was before is ticket_31997-{number}." in output
+    assert run(clone, "rev-parse", "ticket_31997-1") == first
+    assert run(clone, "rev-parse", "ticket_31997^") == run(clone, "rev-parse", "main")
+    push, edit = commands(output)[-2:]
+    assert push[3:5] == ["push", "--force-with-lease"]
+    assert edit[:3] == ["gh", "pr", "edit"]
+
+
+def not_made_by_this(clone: Path) -> None:
+    run(clone, "branch", "-m", "ticket_31997", "other")
+    run(clone, "branch", "ticket_31997", "other")
+
+
+def commit_of_somebody_else(clone: Path) -> None:
+    git(clone, "switch", "--quiet", "ticket_31997")
+    commit(clone, "Reviewed.", {"django/module.py": MODULE})
+    git(clone, "switch", "--quiet", "mine")
+
+
+def checked_out(clone: Path) -> None:
+    git(clone, "switch", "--quiet", "ticket_31997")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (not_made_by_this, "was not made by this command"),
+        (
+            commit_of_somebody_else,
+            "a commit of somebody else, .* of ticket-31997 <",
+        ),
+        (checked_out, "is checked out in clone"),
+    ],
+)
+def test_update_refused(
+    fork: Fork, clone: Path, prepare: Callable[[Path], None], message: str
+) -> None:
+    submit(fork, clone)
+    prepare(clone)
+    before = everything(clone)
+    with pytest.raises(KitError, match=message):
+        submit(fork, clone, update=True)
+    assert everything(clone) == before
+
+
+def test_update_without_a_branch(fork: Fork, clone: Path) -> None:
+    assert submit(fork, clone, update=True)
+    assert run(clone, "branch", "--list", "ticket_31997*").split() == ["ticket_31997"]

@@ -1,0 +1,156 @@
+"""The pull request: Django's form, filled in, and Django's own check of it."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from patchkit import KitError
+from patchkit.gates import TICKET
+
+# What Django's check calls a description.
+MIN_WORDS = 5
+TEMPLATE = ".github/pull_request_template.md"
+CHECK = "scripts/pr_quality/check_pr.py"
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+BOX = re.compile(r"^- \[[ x]\] ", re.MULTILINE)
+# Statements that `make submit` checks, or that the series is known to fulfil ...
+CHECKED = ("the `main` branch", "commit message is", "relevant tests", "relevant docs")
+# ... and those that don't apply, or not yet. All others are the submitter's own.
+OPEN = ("Has patch", "screenshots")
+# Runs the check from the clone, with the answers that a first pull request gets, but
+# for the ticket, which isn't looked up. What it would comment is printed.
+RUN_CHECK = """
+import sys
+from pr_quality import check_pr
+
+def github_request(method, path, token, repo, data=None, params=None):
+    if method == "POST":
+        print(data["body"])
+    return [{"changes": 10000}] if path.endswith("/files") else []
+
+check_pr.github_request = github_request
+check_pr.fetch_trac_ticket = lambda ticket: None
+check_pr.main("", "", "", sys.argv[2], "0", pr_title=sys.argv[1])
+"""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """The cover letter: what patches/cover-letter.md says.
+
+    Attributes:
+        title: of the pull request.
+        description: Markdown, for the template's section of that name.
+    """
+
+    title: str
+    description: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the file: a heading of the first level, and what is below it.
+
+        Raises:
+            KitError: there is no such heading.
+        """
+        match = re.match(r"# ([^\n]+)\n\n(.+)", text, re.DOTALL)
+        if not match:
+            raise KitError("patches/cover-letter.md doesn't begin with '# <title>'.")
+        return cls(match[1].strip(), match[2].strip() + "\n")
+
+
+def fill(
+    template: str, letter: Letter, disclosure: str, confirm: Callable[[str], bool]
+) -> str:
+    """Fill Django's template for pull requests in.
+
+    Args:
+        template: the template's text.
+        letter: the cover letter.
+        disclosure: "none" if no AI tools were used, otherwise which ones and
+            for what, in five words or more.
+        confirm: asked about each statement that only the submitter can make,
+            whether it is true. It isn't ticked otherwise.
+
+    Returns:
+        The body of the pull request.
+
+    Raises:
+        KitError: the template isn't as this knows it, or the disclosure is too
+            short.
+    """
+    none = disclosure.strip().lower() == "none"
+    if not none and len(disclosure.split()) < MIN_WORDS:
+        raise KitError(
+            "Django wants to know whether AI tools were used: say 'none', or which "
+            f"ones and for what in at least {MIN_WORDS} words."
+        )
+    parts = re.split(r"^(#### .+\n)", template.replace("\r\n", "\n"), flags=re.M)
+    headings, texts = parts[1::2], [COMMENT.sub("", text) for text in parts[2::2]]
+
+    def section(name: str) -> int:
+        for number, heading in enumerate(headings):
+            if heading.startswith(f"#### {name}"):
+                return number
+        raise KitError(
+            f"Django's template for pull requests has no section {name!r} any more: "
+            "write the pull request by hand, with patches/cover-letter.md."
+        )
+
+    number = section("Trac ticket number")
+    texts[number] = re.sub(r"ticket-X+", f"ticket-{TICKET}", texts[number])
+    texts[section("Branch description")] = letter.description
+    number = section("AI Assistance Disclosure")
+    wanted = "No AI tools were used" if none else "If AI tools were used"
+    boxes = [line for line in texts[number].splitlines() if BOX.match(line)]
+    if len(boxes) != 2 or sum(wanted in line for line in boxes) != 1:
+        raise KitError("The disclosure in Django's template isn't as it was.")
+    lines = [
+        # That none were used has been said already.
+        _tick(line, lambda words: none or confirm(words)) if wanted in line else line
+        for line in boxes
+    ]
+    texts[number] = "\n".join(lines + ["", disclosure] * (not none))
+    number = section("Checklist")
+    lines = [line.rstrip() for line in texts[number].splitlines() if line.strip()]
+    texts[number] = "\n".join(_tick(line, confirm) for line in lines)
+    both = zip(headings, texts, strict=True)
+    return "\n".join(f"{heading}{text.strip()}\n" for heading, text in both)
+
+
+def _tick(line: str, confirm: Callable[[str], bool]) -> str:
+    words = BOX.sub("", line)
+    if words == line or any(word in line for word in OPEN):
+        return line
+    ticked = any(word in line for word in CHECKED) or confirm(words)
+    return BOX.sub("- [x] ", line) if ticked else line
+
+
+def check(tree: Path, title: str, body: str) -> None:
+    """Run Django's own check of pull requests on one.
+
+    Args:
+        tree: a tree of Django's main branch, whose check is run.
+        title: the pull request's.
+        body: likewise.
+
+    Raises:
+        KitError: it complains, or can't be run as this knows it.
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", RUN_CHECK, title, body],
+        env=os.environ | {"PYTHONPATH": str((tree / CHECK).parent.parent)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if result.returncode:
+        raise KitError(f"Django's {CHECK} can't be run:\n{result.stderr}")
+    if complaints := result.stdout.strip():
+        titles = re.findall(r"<strong>\W*(.+?)</strong>", complaints)
+        raise KitError(f"{CHECK} complains: {'; '.join(titles) or complaints}.")
