@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import SCOPE, asv
-from patchkit import ROOT, KitError, checkout, history, readme, say
-from patchkit.checkout import BASE_BRANCH, BRANCH, Fork
-from patchkit.demo import WIDTH, empty_database, make_tables
+from patchkit import ROOT, KitError, checkout, history, say, tables
+from patchkit.databases import empty_database, make_tables
+from patchkit.fork import BASE_BRANCH, BRANCH, Fork
 from patchkit.git import extract, git
+from patchkit.tables import WIDTH
 
 # "unowned" is the series up to the patch that makes sharing safe: the same tree
 # without the checks of who owns a transaction.
@@ -350,15 +351,15 @@ def run(fork: Fork, args: argparse.Namespace) -> None:
             measure(places, args.rounds, Path(name))
             times = {tree: results(Path(name), tree, args.rounds) for tree in TREES}
         console.print(ratios(times))
-        contents["bench: ratios"] = readme.markdown(ratios(times))
+        contents["bench: ratios"] = tables.markdown(ratios(times))
     if args.fan_out_rounds:
         runs = fan_out(fork, args.fan_out_rounds, args.most)
         console.print(fan_out_table(runs))
-        contents["bench: fan-out"] = readme.markdown(fan_out_table(runs))
+        contents["bench: fan-out"] = tables.markdown(fan_out_table(runs))
         if args.save:
             plot(runs, RESULTS)
     if args.save:
-        readme.write(fork, contents)
+        tables.write(fork, contents)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import psycopg
 import pytest
 
 from patchkit import ROOT, suite
-from patchkit.checkout import Fork
-from patchkit.demo import CONTEXT, RUNS, THREAD, Run, empty_database, make_tables
+from patchkit.databases import empty_database, make_tables
+from patchkit.demo import CONTEXT, RUNS, THREAD, Run
+from patchkit.fork import Fork
 from tests_ticket31997.patience import PROGRAM_PATIENCE, wait_until
 
 FORK = Fork()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from patchkit import docs, review
-from patchkit.checkout import Fork
-from patchkit.docs import Problem
+from docs_changes import docs, review
+from docs_changes.docs import Problem
+from patchkit.fork import Fork
 
 # What Django's documentation is built with, as it is, around two small pages.
 TOOLS = ("Makefile", "conf.py", "lint.py", "spelling_wordlist", "_ext", "_theme")

@@ -11,8 +11,8 @@ import lxml.html
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from patchkit import docs, review
-from patchkit.checkout import Fork
+from docs_changes import docs, review
+from patchkit.fork import Fork
 from tests_ticket31997.patience import PATIENCE
 
 FORK = Fork()

@@ -10,25 +10,20 @@ as it was or absent, never half made.
 """
 
 import hashlib
-import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from filelock import FileLock, Timeout
-
-from patchkit import ROOT, KitError, base, relative, say
+from patchkit import KitError, pin, relative, say
+from patchkit.fork import BASE_BRANCH, BRANCH, Fork, State
 from patchkit.git import ROLE, ROLE_EMAIL, GitError, git
 
-BRANCH = "ticket_31997"
-BASE_BRANCH = "base"
 # Part of the key: raise it when the same inputs make another checkout.
 FORMAT = 1
 # How long a git process of a command that was killed may go on, in seconds.
@@ -45,138 +40,6 @@ __pycache__/
 .coverage*
 /docs/_build/
 """
-
-
-@dataclass(frozen=True)
-class State:
-    """What the checkout was made from, kept in its git directory.
-
-    Attributes:
-        source: a digest of what is below the series.
-        series: a digest of patches/, when it was made or last exported.
-        base: the commit that the series begins at.
-        tip: the commit that the series ended at, likewise.
-    """
-
-    source: str
-    series: str
-    base: str
-    tip: str
-
-
-@dataclass(frozen=True)
-class Fork:
-    """The directories of one repository of the project.
-
-    Attributes:
-        root: the repository.
-    """
-
-    root: Path = ROOT
-
-    @property
-    def patches_dir(self) -> Path:
-        """The series, as git format-patch writes it."""
-        return self.root / "patches"
-
-    @property
-    def fork(self) -> Path:
-        """The directory that holds the pin and what is made from it."""
-        return self.root / "django-fork"
-
-    @property
-    def django(self) -> Path:
-        """The patched tree, on the series' branch."""
-        return self.fork / "django"
-
-    @property
-    def base(self) -> Path:
-        """A worktree of the same repository, without the series."""
-        return self.fork / "base"
-
-    @property
-    def pin(self) -> Path:
-        """base.toml."""
-        return self.fork / "base.toml"
-
-    @property
-    def state_file(self) -> Path:
-        """Where the State is kept."""
-        return self.django / ".git" / "patchkit.json"
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Let nobody else make, export or remove the checkout inside the block."""
-        lock, holder = FileLock(self.fork / ".lock"), self.fork / ".lock-holder"
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            who = "another command"
-            with suppress(OSError):
-                who = holder.read_text(encoding="utf-8") or who
-            say(f"Waiting for {who}, which is at work in {relative(self.fork)}.")
-            lock.acquire()
-        try:
-            me = f"process {os.getpid()} (patchkit {' '.join(sys.argv[1:])})"
-            holder.write_text(me, encoding="utf-8")
-            yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
-
-    def patches(self) -> list[Path]:
-        """Return the patches in the order they apply in."""
-        return sorted(self.patches_dir.glob("*.patch"))
-
-    def copy(self, root: Path, patches: Iterable[Path]) -> Self:
-        """Make a repository with the same pin and download, and other patches.
-
-        Args:
-            root: an empty directory, or one to make.
-            patches: the patches to copy.
-
-        Returns:
-            The repository, without a checkout.
-        """
-        copy = type(self)(root)
-        copy.fork.mkdir(parents=True)
-        copy.patches_dir.mkdir()
-        base.download(base.load(self.pin), self.fork / ".cache")
-        (copy.fork / ".cache").symlink_to(self.fork / ".cache")
-        shutil.copy(self.pin, copy.pin)
-        for patch in patches:
-            shutil.copy(patch, copy.patches_dir)
-        return copy
-
-    def tree(self, name: str) -> Path:
-        """Return a tree by its name.
-
-        Args:
-            name: "base" or "django".
-
-        Returns:
-            The directory.
-        """
-        return {"base": self.base, "django": self.django}[name]
-
-    def read_state(self) -> State | None:
-        """Return what the checkout was made from, or None if there is none."""
-        try:
-            return State(**json.loads(self.state_file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
-
-    def write_state(self, state: State, django: Path | None = None) -> None:
-        """Record what the checkout is made from.
-
-        Args:
-            state: the record.
-            django: the checkout, where it isn't in its place yet.
-        """
-        file = (django or self.django) / ".git" / self.state_file.name
-        partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(state)) + "\n", encoding="utf-8")
-        partial.replace(file)
 
 
 @dataclass(frozen=True)
@@ -331,7 +194,7 @@ def _commit(tree: Path, message: str) -> None:
     git(tree, "commit", "--quiet", "--message", message, env=dates)
 
 
-def _materialise(fork: Fork, tree: Path, pin: base.Base, up: Upstream | None) -> str:
+def _materialise(fork: Fork, tree: Path, release: pin.Pin, up: Upstream | None) -> str:
     """Make a repository of the base in an empty place; return what it is."""
     if up:
         what = f"{up.path.name} at {up.commit[:12]}"
@@ -344,10 +207,10 @@ def _materialise(fork: Fork, tree: Path, pin: base.Base, up: Upstream | None) ->
         git(tree, "fetch", "--quiet", "--depth=1", "--no-tags", source, up.commit)
         git(tree, "reset", "--quiet", "--hard", up.commit)
     else:
-        what = f"Django {pin.version}"
-        archive = base.download(pin, fork.fork / ".cache")
+        what = f"Django {release.version}"
+        archive = pin.download(release, fork.fork / ".cache")
         say(f"Unpacking {relative(archive, fork.root)}.")
-        base.unpack(archive, tree)
+        pin.unpack(archive, tree)
         git(tree, "init", "--quiet")
         git(tree, "add", "--all", "--force")
         _commit(tree, f"upstream\n\n{what}, the sdist on PyPI.")
@@ -356,12 +219,14 @@ def _materialise(fork: Fork, tree: Path, pin: base.Base, up: Upstream | None) ->
     exclude = tree / ".git" / "info" / "exclude"
     exclude.parent.mkdir(exist_ok=True)
     exclude.write_text(EXCLUDE, encoding="utf-8")
-    notes = tree / "docs" / "releases" / f"{pin.next_version}.txt"
+    notes = tree / "docs" / "releases" / f"{release.next_version}.txt"
     if not notes.exists():
         notes.parent.mkdir(parents=True, exist_ok=True)
-        notes.write_text(base.release_notes(pin), encoding="utf-8")
+        notes.write_text(pin.release_notes(release), encoding="utf-8")
         git(tree, "add", "--force", str(notes.relative_to(tree)))
-        _commit(tree, f"Added the skeleton of the {pin.next_version} release notes.")
+        _commit(
+            tree, f"Added the skeleton of the {release.next_version} release notes."
+        )
     return what
 
 
@@ -446,7 +311,7 @@ def make(fork: Fork, upstream: str | None = None) -> bool:
     """
     fork.fork.mkdir(exist_ok=True)
     with fork.locked():
-        pin = base.load(fork.pin)
+        release = pin.load(fork.pin)
         source = Upstream.parse(upstream) if upstream else None
         wanted = (source_digest(fork, source), series_digest(fork))
         state = fork.read_state()
@@ -457,7 +322,7 @@ def make(fork: Fork, upstream: str | None = None) -> bool:
             _refuse_to_lose_work(fork, state, "Making the checkout")
             with _aside(fork) as directory:
                 tree = directory / "django"
-                what = _materialise(fork, tree, pin, source)
+                what = _materialise(fork, tree, release, source)
                 git(tree, "branch", "--quiet", BASE_BRANCH)
                 git(tree, "checkout", "--quiet", "-b", BRANCH)
                 apply(tree, fork.patches(), what)

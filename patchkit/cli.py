@@ -13,7 +13,7 @@ from patchkit import (
     KitError,
     checkout,
     cover,
-    docs,
+    databases,
     full,
     lint,
     prefixes,
@@ -23,7 +23,7 @@ from patchkit import (
     series,
     suite,
 )
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 from patchkit.servers import NoServer
 
 PROGRAM = "python -m patchkit"
@@ -46,7 +46,7 @@ upstream_option = _option(
 database_option = _option(
     "--database",
     env="DB",
-    type=click.Choice(suite.DATABASES),
+    type=click.Choice(databases.DATABASES),
     default="sqlite",
     show_default=True,
     help="PostgreSQL is started for the run, unless libpq's variables (PGHOST ...) "
@@ -147,7 +147,7 @@ def _docs(upstream: str | None) -> bool:
 
     The page that shows what the series changes in it is written too.
     """
-    from patchkit import review
+    from docs_changes import docs, review
 
     checkout.make(Fork(), upstream)
     passed = docs.build_both(Fork())

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from patchkit import processes, say, series, suite
-from patchkit.checkout import BASE_BRANCH, Fork
+from patchkit.fork import BASE_BRANCH, Fork
 
 
 def check(fork: Fork) -> bool:

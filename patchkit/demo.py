@@ -3,10 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from rich import box
@@ -14,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from patchkit import KitError, processes, say, suite
-from patchkit.checkout import Fork
+from patchkit.databases import empty_database
+from patchkit.fork import Fork
+from patchkit.tables import WIDTH
 
 # Passes on unpatched Django too, since asgiref 3.8, by accident.
 PASSES_ANYWAY = "async_atomic_gather"
-# Room for every column where the output isn't a terminal.
-WIDTH = 140
 
 
 @dataclass(frozen=True)
@@ -43,50 +41,6 @@ THREAD = Run('patched, "thread"', "django", "thread")
 RUNS = (BASE, CONTEXT, THREAD)
 
 type Outcome = dict[str, Any]
-
-
-@contextmanager
-def empty_database(name: str) -> Iterator[Mapping[str, str]]:
-    """Provide an empty database.
-
-    Args:
-        name: one of suite.DATABASES.
-
-    Yields:
-        The environment for the commands that use it.
-
-    Raises:
-        KitError: there is no server, or it can't be reached.
-    """
-    with suite.server(name) as env:
-        if name not in suite.SERVERS:
-            yield env
-            return
-        # Each time anew: the server may be restarted meanwhile.
-        execute = partial(suite.SERVERS[name].execute, env)
-        # MySQL's system checks look at each database of the settings.
-        names = ("ticket31997_default", "ticket31997_other")
-        force = " WITH (FORCE)" if name == "postgresql" else ""
-        drop = [f"DROP DATABASE IF EXISTS {each}{force}" for each in names]
-        execute(*drop)
-        try:
-            execute(*[f"CREATE DATABASE {each}" for each in names])
-            yield env
-        finally:
-            execute(*drop)
-
-
-def make_tables(env: Mapping[str, str]) -> None:
-    """Make the tables of the demo's models.
-
-    Args:
-        env: the variables, with Django on the path and its settings module.
-
-    Raises:
-        subprocess.CalledProcessError: they can't be made.
-    """
-    command = ("-m", "django", "migrate", "--run-syncdb", "--verbosity=0")
-    subprocess.run([sys.executable, *command], env=env, check=True)
 
 
 def _run(fork: Fork, run: Run, database: str, env: Mapping[str, str]) -> list[Outcome]:
@@ -168,7 +122,7 @@ def demo(fork: Fork, database: str, *, markdown: bool = False) -> bool:
 
     Args:
         fork: the repository, with a checkout.
-        database: one of suite.DATABASES.
+        database: one of databases.DATABASES.
         markdown: print the table as Markdown.
 
     Returns:

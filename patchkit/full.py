@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from patchkit import KitError, installed, postgresql, relative, say, suite
-from patchkit.checkout import BASE_BRANCH, BRANCH, Fork
-from patchkit.demo import WIDTH
+from patchkit.fork import BASE_BRANCH, BRANCH, Fork
 from patchkit.git import extract, git
 from patchkit.processes import ending
+from patchkit.tables import WIDTH
 
 # How often a run's progress is told, in seconds.
 TELL = 30

@@ -14,9 +14,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from patchkit import KitError, processes, readme, relative, say, suite
-from patchkit.checkout import Fork
-from patchkit.demo import WIDTH, empty_database
+from patchkit import KitError, processes, relative, say, suite, tables
+from patchkit.databases import empty_database
+from patchkit.fork import Fork
+from patchkit.tables import WIDTH
 
 PSYCOPG = "psycopg[binary]==3.3.9"
 
@@ -236,7 +237,7 @@ def history(fork: Fork, *, save: bool = False) -> bool:
             has no place for the tables that it's to save.
     """
     record = []
-    tables = {}
+    contents = {}
     passed = True
     for name in DATABASES:
         results = []
@@ -251,10 +252,10 @@ def history(fork: Fork, *, save: bool = False) -> bool:
                     passed = passed and set(row.values()) == {"ok"}
         console = Console(width=None if os.isatty(1) else 2 * WIDTH)
         console.print(table(results, markdown=False))
-        tables[f"history: {name}"] = readme.markdown(table(results, markdown=True))
+        contents[f"history: {name}"] = tables.markdown(table(results, markdown=True))
     json_file = fork.fork / ".history" / "history.json"
     json_file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     say(f"{relative(json_file, fork.root)} has the same as JSON.")
     if save:
-        readme.write(fork, tables)
+        tables.write(fork, contents)
     return passed

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from patchkit import relative, say
-from patchkit.checkout import BASE_BRANCH, BRANCH, Fork
+from patchkit.fork import BASE_BRANCH, BRANCH, Fork
 from patchkit.git import git
 
 # flake8's settings are in Django's repository, not in its sdist.

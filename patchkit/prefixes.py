@@ -6,7 +6,7 @@ from pathlib import Path
 from unidiff import PatchSet
 
 from patchkit import checkout, say, series, suite
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 
 
 def _has_code(patch: Path) -> bool:

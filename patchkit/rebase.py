@@ -6,8 +6,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from patchkit import KitError, base, checkout, relative, say, series
-from patchkit.checkout import BASE_BRANCH, BRANCH, Fork, State
+from patchkit import KitError, checkout, pin, relative, say, series
+from patchkit.fork import BASE_BRANCH, BRANCH, Fork, State
 from patchkit.git import GitError, git
 
 # Where the merge is made, and kept for as long as it has conflicts.
@@ -127,16 +127,16 @@ def _export_again(fork: Fork) -> None:
     series.export(fork)
 
 
-def _begin(fork: Fork, target: Fork, pin: str, upstream: str | None) -> None:
+def _begin(fork: Fork, target: Fork, text: str, upstream: str | None) -> None:
     """Make a checkout of the new base that knows the blobs of the old one."""
     target.fork.mkdir(parents=True)
     target.patches_dir.mkdir()
-    target.pin.write_text(pin, encoding="utf-8")
+    target.pin.write_text(text, encoding="utf-8")
     cache = fork.fork / ".cache"
     cache.mkdir(exist_ok=True)
     (target.fork / ".cache").symlink_to(cache)
     (target.root / "tests_ticket31997").symlink_to(fork.root / "tests_ticket31997")
-    base.load(target.pin)
+    pin.load(target.pin)
     checkout.make(target, upstream)
     git(
         target.django, "fetch", "--quiet", str(fork.django), f"{BRANCH}:refs/old/series"

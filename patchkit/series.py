@@ -8,7 +8,7 @@ from pathlib import Path
 from unidiff import PatchSet
 
 from patchkit import KitError, checkout, relative, say
-from patchkit.checkout import BRANCH, Fork
+from patchkit.fork import BRANCH, Fork, State
 from patchkit.git import ROLE, ROLE_EMAIL, git
 
 # All that could make two exports of the same commits differ: their ids, git's
@@ -74,7 +74,7 @@ def export(fork: Fork) -> list[str]:
         return changes
 
 
-def _refuse_unless_series(fork: Fork, state: checkout.State) -> None:
+def _refuse_unless_series(fork: Fork, state: State) -> None:
     """Refuse what can't be exported without losing something."""
     django = fork.django
     name = relative(django, fork.root)

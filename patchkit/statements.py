@@ -30,9 +30,9 @@ from rich.table import Table
 from unidiff import PatchSet
 
 from patchkit import KitError, relative, say, series, suite
-from patchkit.checkout import BASE_BRANCH, BRANCH, Fork
-from patchkit.demo import WIDTH
+from patchkit.fork import BASE_BRANCH, BRANCH, Fork
 from patchkit.git import git
+from patchkit.tables import WIDTH
 
 # A test that waits for what doesn't happen any more fails too. In seconds.
 TIMEOUT = 60

@@ -24,7 +24,8 @@ from patchkit import (
     say,
     series,
 )
-from patchkit.checkout import BRANCH, Fork, Upstream
+from patchkit.checkout import Upstream
+from patchkit.fork import BRANCH, Fork
 from patchkit.git import ROLE, ROLE_EMAIL, GitError
 from patchkit.pull_request import Letter
 

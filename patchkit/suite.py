@@ -1,21 +1,17 @@
 """Django's own runtests.py, in either tree."""
 
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from itertools import pairwise
 
-from patchkit import KitError, mysql, postgresql, processes, relative, say, series
-from patchkit.checkout import Fork
-from patchkit.servers import Database
+from patchkit import KitError, processes, relative, say, series
+from patchkit.databases import server
+from patchkit.fork import Fork
 
 PACKAGE = "tests_ticket31997"
-SERVERS: Mapping[str, Database] = {"postgresql": postgresql, "mysql": mysql}
-DATABASES = ("sqlite", *SERVERS)
 SCOPES = ("context", "thread")
 # So that nothing waits for ever for what a test that failed has left locked.
 LOCK_TIMEOUT = "-c lock_timeout=60s"
@@ -47,24 +43,6 @@ def environment(
         "PYTHONPATH": str(fork.tree(tree)),
         "DATABASE_CONNECTION_SCOPE": scope,
     }
-
-
-def server(database: str) -> AbstractContextManager[Mapping[str, str]]:
-    """Provide what a database needs.
-
-    Args:
-        database: one of DATABASES.
-
-    Returns:
-        A context manager that gives the environment for the commands.
-
-    Raises:
-        NoServer: it needs a server, and there is none.
-        KitError: the server can't be started.
-    """
-    if database in SERVERS:
-        return SERVERS[database].server()
-    return nullcontext(os.environ)
 
 
 def default_labels(fork: Fork) -> list[str]:

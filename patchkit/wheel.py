@@ -8,8 +8,8 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
-from patchkit import KitError, base, checkout, relative, say
-from patchkit.checkout import Fork
+from patchkit import KitError, checkout, pin, relative, say
+from patchkit.fork import Fork
 from patchkit.git import GitError, git
 
 # The local version: 6.1.3+ticket31997 is a 6.1.3 to whatever requires Django.
@@ -34,9 +34,9 @@ def build(fork: Fork, version: str = "") -> Path:
         KitError: the release isn't in base.toml or can't be had, a patch doesn't
             apply to it, or the wheel can't be built.
     """
-    pin = base.load(fork.pin)
-    releases = {r.version: r for r in (pin, *pin.wheels)}
-    release = releases.get(version or pin.version)
+    pinned = pin.load(fork.pin)
+    releases = {r.version: r for r in (pinned, *pinned.wheels)}
+    release = releases.get(version or pinned.version)
     if release is None:
         raise KitError(
             f"{relative(fork.pin, fork.root)} has no sdist of Django {version}, but "
@@ -44,10 +44,10 @@ def build(fork: Fork, version: str = "") -> Path:
         )
     with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
         tree = Path(name) / "django"
-        base.unpack(base.download(release, fork.fork / ".cache"), tree)
+        pin.unpack(pin.download(release, fork.fork / ".cache"), tree)
         git(tree, "init", "--quiet")
         git(tree, "add", "--all", "--force")
-        diff = release.diff if isinstance(release, base.Wheel) else ""
+        diff = release.diff if isinstance(release, pin.Wheel) else ""
         _apply(fork, tree, release.version, fork.fork / diff if diff else None)
         _rename(tree)
         say(f"Building the wheel of Django {release.version} with the series.")

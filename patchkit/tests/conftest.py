@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from patchkit import ROOT, checkout
-from patchkit.checkout import Fork
+from patchkit.fork import BRANCH, Fork
 from patchkit.git import git
 from tests_ticket31997.patience import ending
 
@@ -95,7 +95,7 @@ def commit_base(fork: Fork, files: dict[str, str]) -> None:
         files: contents by path.
     """
     commit(fork.django, "Base.", files)
-    git(fork.base, "reset", "--quiet", "--hard", checkout.BRANCH)
+    git(fork.base, "reset", "--quiet", "--hard", BRANCH)
 
 
 @pytest.fixture

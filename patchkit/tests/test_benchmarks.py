@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import asv
 from patchkit import ROOT, KitError
-from patchkit.readme import markdown
+from patchkit.tables import markdown
 from patchkit.tests.conftest import snapshot
 
 WORDS = ("setup", "call", "teardown")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from patchkit import KitError, checkout
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 from patchkit.git import git
 from patchkit.series import export
 from patchkit.tests.conftest import commit, run_python, snapshot

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from patchkit import ROOT, KitError, checkout, cli, submit, suite
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 from patchkit.tests.conftest import run_python
 from tests_ticket31997.patience import PATIENCE
 
@@ -137,7 +137,7 @@ def test_a_clone_that_is_read_only(
         raise OSError(number, os.strerror(number), str(fork.fork / ".lock"))
 
     monkeypatch.setattr(cli, "Fork", lambda: fork)
-    monkeypatch.setattr("patchkit.checkout.FileLock.acquire", acquire)
+    monkeypatch.setattr("patchkit.fork.FileLock.acquire", acquire)
     assert cli.main(["export"]) == 2
     message = f"Error: {fork.fork / '.lock'}: {os.strerror(number)}.\n"
     assert capsys.readouterr().err == message
@@ -181,7 +181,7 @@ def test_who_waits_for_whom(fork: Fork, capsys: pytest.CaptureFixture[str]) -> N
     code = """
 import sys
 from pathlib import Path
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 with Fork(Path(sys.argv[1])).locked():
     print("locked", flush=True)
     input()
@@ -192,7 +192,7 @@ with Fork(Path(sys.argv[1])).locked():
         # It goes on once the other one has ended, which is at the first word.
         stdin = process.stdin
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("patchkit.checkout.say", lambda m: (print(m), stdin.close()))
+            patch.setattr("patchkit.fork.say", lambda m: (print(m), stdin.close()))
             checkout.make(fork)
     output = capsys.readouterr().out
     who = f"Waiting for process {process.pid} (patchkit {fork.root}), which is at work"

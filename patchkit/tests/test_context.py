@@ -13,7 +13,7 @@ from itertools import zip_longest
 import pytest
 
 from patchkit import ROOT, history, suite
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 from tests_ticket31997.programs import Generator
 
 PROGRAMS = int(os.environ.get("TICKET31997_PROGRAMS", "1000"))

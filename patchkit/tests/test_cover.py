@@ -3,7 +3,7 @@
 import pytest
 
 from patchkit import checkout, cover
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 from patchkit.series import export
 from patchkit.tests.conftest import commit
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from patchkit import demo
+from patchkit import demo, tables
 
 PASSES = {"result": "ok", "passed": True, "connections": 1, "backends_left": None}
 FAILS = {
@@ -59,7 +59,7 @@ def test_the_table_has_a_row_for_each_run_of_each_shape(left: int | None) -> Non
     titles = {"async_atomic_gather": "the demo", "inserts": "inserts"}
     table = demo.table(given, titles)
     assert table.row_count == 6
-    console = Console(file=io.StringIO(), width=demo.WIDTH)
+    console = Console(file=io.StringIO(), width=tables.WIDTH)
     console.print(table)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()

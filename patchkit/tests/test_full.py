@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from patchkit import KitError, checkout, full, postgresql
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 from patchkit.full import Result, Run
 from patchkit.tests.conftest import commit, commit_base
 

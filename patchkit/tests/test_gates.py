@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from patchkit import ROOT, gates
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 from patchkit.git import ROLE, ROLE_EMAIL
 
 PATCHES = Fork().patches()

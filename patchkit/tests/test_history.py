@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from patchkit import ROOT, KitError, history, readme
-from patchkit.checkout import Fork
+from patchkit import ROOT, KitError, history, tables
+from patchkit.fork import Fork
 from patchkit.history import RELEASES, Release
 
 README = """\
@@ -40,7 +40,7 @@ def test_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert missing == {"": "no interpreter (Python 3.8)"}
     other = Release("6.1.3", "3.13.0", HERE, "")
     results = [(release, missing), (other, {"one": "ok", "two": "locked"})]
-    rendered = readme.markdown(history.table(results, markdown=True))
+    rendered = tables.markdown(history.table(results, markdown=True))
     assert rendered.splitlines() == [
         "| Django | asgiref | Python | one | two |",
         "|---|---|---|---|---|",
@@ -71,13 +71,13 @@ def test_environment_is_made_once(
 
 
 def test_splice() -> None:
-    text = readme.splice(README, "history: sqlite", "| new |")
+    text = tables.splice(README, "history: sqlite", "| new |")
     assert "old" not in text
     begin = text.index("<!-- history: sqlite -->")
     assert begin < text.index("| new |") < text.index("Between.")
-    assert readme.splice(text, "history: sqlite", "| new |") == text
+    assert tables.splice(text, "history: sqlite", "| new |") == text
     with pytest.raises(KitError, match="lacks the markers"):
-        readme.splice("", "history: sqlite", "")
+        tables.splice("", "history: sqlite", "")
 
 
 def test_readme_has_the_tables() -> None:

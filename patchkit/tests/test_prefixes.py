@@ -5,7 +5,7 @@ import re
 import pytest
 
 from patchkit import prefixes
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 from patchkit.series import export
 from patchkit.tests.conftest import commit
 

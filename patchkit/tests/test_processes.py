@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from patchkit import ROOT, postgresql, processes
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 from patchkit.tests.conftest import run_python
 from tests_ticket31997.patience import ending, wait_until
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from patchkit import KitError, pull_request
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 from patchkit.pull_request import Letter
 
 # In the form of Django's, with words of our own.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from patchkit import KitError, checkout
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 from patchkit.git import git
 from patchkit.rebase import abort, rebase
 from patchkit.series import export

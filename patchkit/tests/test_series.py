@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from patchkit import ROOT, KitError, checkout
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 from patchkit.git import git
 from patchkit.series import export, labels, modules
 from patchkit.tests.conftest import FILES, commit, snapshot

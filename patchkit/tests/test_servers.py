@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from patchkit import KitError, mysql, postgresql, suite
+from patchkit import KitError, databases, mysql, postgresql
 from patchkit.tests.conftest import run_python
 from tests_ticket31997.patience import wait_until
 
 RUN = """
 import json, sys
 from patchkit import suite
-with suite.server(sys.argv[1]) as env:
+with databases.server(sys.argv[1]) as env:
     print(json.dumps(dict(env)))
     print("up", flush=True)
     input()
@@ -29,7 +29,7 @@ def no_server_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(params=suite.SERVERS)
+@pytest.fixture(params=databases.SERVERS)
 def database(request: pytest.FixtureRequest) -> str:
     if request.param == "mysql":
         try:
@@ -40,8 +40,8 @@ def database(request: pytest.FixtureRequest) -> str:
 
 
 def test_it_answers_and_stops(database: str) -> None:
-    execute = suite.SERVERS[database].execute
-    with suite.server(database) as env:
+    execute = databases.SERVERS[database].execute
+    with databases.server(database) as env:
         execute(env, "CREATE DATABASE one", "DROP DATABASE one")
         directory = Path(env[PLACES[database]]).parent
         assert directory.is_dir()
@@ -52,7 +52,7 @@ def test_it_answers_and_stops(database: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_it_stops_when_the_run_is_killed(database: str, number: signal.Signals) -> None:
-    execute = suite.SERVERS[database].execute
+    execute = databases.SERVERS[database].execute
     with run_python(RUN, database) as process:
         assert process.stdout
         lines = iter(process.stdout.readline, "")
@@ -74,5 +74,5 @@ def test_the_users_server_is_left_alone(
     name: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "1")
-    with suite.server(name) as env:
+    with databases.server(name) as env:
         assert env == dict(os.environ)

@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from patchkit import KitError, checkout, statements
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 from patchkit.series import export
 from patchkit.tests.conftest import commit, commit_base
 

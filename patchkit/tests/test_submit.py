@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from patchkit import KitError, checkout
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 from patchkit.git import git
 from patchkit.series import export
 from patchkit.submit import submit as _submit

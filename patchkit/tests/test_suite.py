@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from patchkit import ROOT, processes, suite
-from patchkit.checkout import Fork
+from patchkit import ROOT, databases, processes, suite
+from patchkit.fork import Fork
 from tests_ticket31997.patience import PROGRAM_PATIENCE
 
 HALF = 6
@@ -30,7 +30,7 @@ def runtests(database: str, tree: str, *arguments: str) -> tuple[int, str]:
     return result.returncode, result.stdout
 
 
-@pytest.mark.parametrize("database", suite.DATABASES)
+@pytest.mark.parametrize("database", databases.DATABASES)
 def test_the_thread_half_fails_on_the_base(database: str) -> None:
     status, output = runtests(database, "base", "--tag=thread")
     assert status == 1
@@ -40,7 +40,7 @@ def test_the_thread_half_fails_on_the_base(database: str) -> None:
     assert len(set(failed)) == HALF
 
 
-@pytest.mark.parametrize("database", suite.DATABASES)
+@pytest.mark.parametrize("database", databases.DATABASES)
 def test_the_rest_passes_on_the_base(database: str) -> None:
     status, output = runtests(database, "base", "--exclude-tag=thread")
     assert status == 0, output

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from patchkit import KitError, base, checkout, wheel
-from patchkit.checkout import Fork
+from patchkit import KitError, checkout, pin, wheel
+from patchkit.fork import Fork
 from patchkit.series import export
 from patchkit.tests.conftest import BASE_TOML, FILES, commit, sdist, snapshot
 
@@ -136,13 +136,13 @@ def test_unknown_release(fork: Fork) -> None:
 
 
 def test_the_releases_of_this_repository() -> None:
-    pin = base.load(Fork().pin)
-    for release in pin.wheels:
+    pinned = pin.load(Fork().pin)
+    for release in pinned.wheels:
         assert not release.diff or (Fork().fork / release.diff).is_file()
-    assert len({pin.version, *(r.version for r in pin.wheels)}) == 3
+    assert len({pinned.version, *(r.version for r in pinned.wheels)}) == 3
 
 
 def test_unknown_key(fork: Fork) -> None:
     fork.pin.write_text(fork.pin.read_text() + '\n[[wheel]]\nversions = "5.2"\n')
     with pytest.raises(KitError, match=r"base\.toml: .*unexpected keyword.*versions"):
-        base.load(fork.pin)
+        pin.load(fork.pin)

@@ -1,4 +1,4 @@
-"""The base: the release of Django that the series is carried on."""
+"""The pin: base.toml, the release that the series is carried on, and its sdist."""
 
 import hashlib
 import subprocess
@@ -43,7 +43,7 @@ class Wheel(Sdist):
 
 
 @dataclass(frozen=True)
-class Base(Sdist):
+class Pin(Sdist):
     """What django-fork/base.toml pins.
 
     Attributes:
@@ -61,7 +61,7 @@ class Base(Sdist):
     wheels: tuple[Wheel, ...] = ()
 
 
-def load(path: Path) -> Base:
+def load(path: Path) -> Pin:
     """Read base.toml.
 
     Args:
@@ -75,7 +75,7 @@ def load(path: Path) -> Base:
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Base(
+        return Pin(
             version=data["base"]["version"],
             sha256=data["base"]["sha256"],
             next_version=data["next"]["version"],
@@ -99,7 +99,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def download(base: Sdist, cache: Path) -> Path:
+def download(sdist: Sdist, cache: Path) -> Path:
     """Get the sdist, from the cache or through pip.
 
     pip checks the hash before it looks into the archive. It then asks the
@@ -108,7 +108,7 @@ def download(base: Sdist, cache: Path) -> Path:
     downloads nothing else.
 
     Args:
-        base: the release.
+        sdist: the release.
         cache: the directory to keep the sdist in.
 
     Returns:
@@ -117,19 +117,19 @@ def download(base: Sdist, cache: Path) -> Path:
     Raises:
         KitError: pip can't get it, or it isn't the file that was pinned.
     """
-    archive = cache / base.archive_name
+    archive = cache / sdist.archive_name
     if archive.exists():
-        if _sha256(archive) == base.sha256:
+        if _sha256(archive) == sdist.sha256:
             return archive
         say(f"{relative(archive)} is not the pinned file: downloading it again.")
         archive.unlink()
-    say(f"Downloading the sdist of Django {base.version} with pip.")
+    say(f"Downloading the sdist of Django {sdist.version} with pip.")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as name:
         directory = Path(name)
         requirements = directory / "requirements.txt"
         requirements.write_text(
-            f"django=={base.version} --hash=sha256:{base.sha256}\n", encoding="utf-8"
+            f"django=={sdist.version} --hash=sha256:{sdist.sha256}\n", encoding="utf-8"
         )
         command = [
             *[sys.executable, "-m", "pip", "download", "--quiet", "--no-input"],
@@ -140,16 +140,16 @@ def download(base: Sdist, cache: Path) -> Path:
         result = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
-        downloaded = directory / base.archive_name
+        downloaded = directory / sdist.archive_name
         if result.returncode or not downloaded.exists():
             output = (result.stderr or result.stdout).strip()
             if "DO NOT MATCH THE HASHES" in output:
                 raise KitError(
-                    f"The sdist of Django {base.version} that pip found is not the "
+                    f"The sdist of Django {sdist.version} that pip found is not the "
                     f"one pinned in django-fork/base.toml. Either the pin is wrong "
                     f"or the file was tampered with or cut short.\n{output}"
                 )
-            raise KitError(f"pip can't download Django {base.version}:\n{output}")
+            raise KitError(f"pip can't download Django {sdist.version}:\n{output}")
         downloaded.replace(archive)
     return archive
 
@@ -177,7 +177,7 @@ def unpack(archive: Path, target: Path) -> None:
         tops[0].replace(target)
 
 
-def release_notes(base: Base) -> str:
+def release_notes(pin: Pin) -> str:
     """Return the skeleton of the next release's notes.
 
     Each section holds an empty bullet, which is what a section without an
@@ -185,12 +185,12 @@ def release_notes(base: Base) -> str:
     patch that does so applies on both.
 
     Args:
-        base: the pin, with the headings.
+        pin: the pin, with the headings.
 
     Returns:
         The text of docs/releases/<next version>.txt.
     """
-    version = base.next_version
+    version = pin.next_version
     lines: list[str] = []
 
     def heading(text: str, underline: str, *, label: str = "") -> None:
@@ -204,19 +204,19 @@ def release_notes(base: Base) -> str:
     heading("Python compatibility", "=")
     heading(f"What's new in Django {version}", "=", label=f"whats-new-{version}")
     heading("Minor features", "-")
-    for section in base.minor_features:
+    for section in pin.minor_features:
         heading(section, "~")
         lines.extend(["* ...", ""])
     for text, label, sections in (
         (
             f"Backwards incompatible changes in {version}",
             f"backwards-incompatible-{version}",
-            base.backwards_incompatible,
+            pin.backwards_incompatible,
         ),
         (
             f"Features deprecated in {version}",
             f"deprecated-features-{version}",
-            base.deprecated,
+            pin.deprecated,
         ),
     ):
         heading(text, "=", label=label)

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from patchkit import ROOT, KitError, base
-from patchkit.checkout import Fork
+from patchkit import ROOT, KitError, pin
+from patchkit.fork import Fork
 from patchkit.tests.conftest import BASE_TOML, FILES, sdist
 
 
 def test_the_repositorys_own_pin_is_complete() -> None:
-    pin = base.load(ROOT / "django-fork" / "base.toml")
-    assert pin.archive_name == f"django-{pin.version}.tar.gz"
-    assert len(bytes.fromhex(pin.sha256)) == 32
-    assert "Database backends" in pin.minor_features
+    release = pin.load(ROOT / "django-fork" / "base.toml")
+    assert release.archive_name == f"django-{release.version}.tar.gz"
+    assert len(bytes.fromhex(release.sha256)) == 32
+    assert "Database backends" in release.minor_features
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,12 @@ def test_a_wrong_pin_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "base.toml"
     path.write_text(text)
     with pytest.raises(KitError, match=message):
-        base.load(path)
+        pin.load(path)
 
 
 def test_a_missing_pin_is_named(tmp_path: Path) -> None:
     with pytest.raises(KitError, match=r"base\.toml can't be read: No such file"):
-        base.load(tmp_path / "base.toml")
+        pin.load(tmp_path / "base.toml")
 
 
 @pytest.fixture
@@ -51,49 +51,49 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return index
 
 
-def pin_of(fork: Fork, sha256: str) -> base.Base:
+def pin_of(fork: Fork, sha256: str) -> pin.Pin:
     fork.pin.write_text(BASE_TOML.format(sha256=sha256))
-    return base.load(fork.pin)
+    return pin.load(fork.pin)
 
 
 def test_pip_downloads_what_is_pinned(fork: Fork, index: Path) -> None:
     archive = fork.fork / ".cache" / "django-6.1.3.tar.gz"
-    pin = base.load(fork.pin)
+    release = pin.load(fork.pin)
     expected = archive.read_bytes()
     shutil.move(archive, index)
-    assert base.download(pin, archive.parent) == archive
+    assert pin.download(release, archive.parent) == archive
     assert archive.read_bytes() == expected
     # From the cache: pip couldn't find it again.
     (index / archive.name).unlink()
-    assert base.download(pin, archive.parent) == archive
+    assert pin.download(release, archive.parent) == archive
 
 
 def test_a_damaged_cache_is_downloaded_again(fork: Fork, index: Path) -> None:
     archive = fork.fork / ".cache" / "django-6.1.3.tar.gz"
-    pin = base.load(fork.pin)
+    release = pin.load(fork.pin)
     expected = archive.read_bytes()
     shutil.copy(archive, index)
     archive.write_bytes(expected[:100])
-    base.download(pin, archive.parent)
+    pin.download(release, archive.parent)
     assert archive.read_bytes() == expected
 
 
 @pytest.mark.parametrize("cut", [False, True])
 def test_another_file_than_the_pinned_one(fork: Fork, index: Path, cut: bool) -> None:
     archive = fork.fork / ".cache" / "django-6.1.3.tar.gz"
-    pin = base.load(fork.pin) if cut else pin_of(fork, "0" * 64)
+    release = pin.load(fork.pin) if cut else pin_of(fork, "0" * 64)
     content = archive.read_bytes()
     archive.unlink()
     (index / archive.name).write_bytes(content[:200] if cut else content)
     with pytest.raises(KitError, match=r"not the one pinned in django-fork/base\.toml"):
-        base.download(pin, archive.parent)
+        pin.download(release, archive.parent)
     assert list(archive.parent.iterdir()) == []
 
 
 def test_no_such_release(fork: Fork, index: Path) -> None:
-    pin = pin_of(fork, "0" * 64)
+    release = pin_of(fork, "0" * 64)
     with pytest.raises(KitError, match=r"pip can't download Django 6\.1\.3"):
-        base.download(pin, fork.fork / ".cache")
+        pin.download(release, fork.fork / ".cache")
 
 
 def test_a_damaged_archive_leaves_nothing(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_damaged_archive_leaves_nothing(tmp_path: Path) -> None:
     sdist(archive, FILES)
     archive.write_bytes(archive.read_bytes()[:-200])
     with pytest.raises(KitError, match="can't be unpacked"):
-        base.unpack(archive, tmp_path / "tree")
+        pin.unpack(archive, tmp_path / "tree")
     assert list(tmp_path.iterdir()) == [archive]
 
 
@@ -112,12 +112,12 @@ def test_an_unsafe_archive_is_refused(tmp_path: Path) -> None:
         member.size = 1
         tar.addfile(member, io.BytesIO(b"#"))
     with pytest.raises(KitError, match="outside the destination"):
-        base.unpack(archive, tmp_path / "tree")
+        pin.unpack(archive, tmp_path / "tree")
     assert list(tmp_path.iterdir()) == [archive]
 
 
 def test_the_skeleton_has_the_headings_and_empty_bullets(fork: Fork) -> None:
-    assert base.release_notes(base.load(fork.pin)) == (
+    assert pin.release_notes(pin.load(fork.pin)) == (
         """\
 ============================================
 Django 6.2 release notes - UNDER DEVELOPMENT

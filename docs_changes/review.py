@@ -16,8 +16,9 @@ from lxml.html.diff import htmldiff
 from markupsafe import Markup
 from pygments.formatters import HtmlFormatter
 
-from patchkit import KitError, docs
-from patchkit.checkout import BASE_BRANCH, BRANCH, Fork
+from docs_changes import docs
+from patchkit import KitError
+from patchkit.fork import BASE_BRANCH, BRANCH, Fork
 from patchkit.git import environment, git
 
 # A heading is a line with a line of one of these characters below it.

@@ -1,4 +1,4 @@
-"""README.md's tables that commands write."""
+"""Tables: how wide they are, and those of README.md that commands write."""
 
 import re
 
@@ -6,8 +6,10 @@ from rich.console import Console
 from rich.table import Table
 
 from patchkit import KitError, say
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 
+# Room for every column where the output isn't a terminal.
+WIDTH = 140
 # No line of a table is ever as long as to be wrapped by rich.
 WIDE = 1000
 

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from patchkit import KitError, installed, relative, say
-from patchkit.checkout import Fork
+from patchkit.fork import Fork
 
 TREES = ("base", "django")
 # Targets of Django's docs/Makefile. "spelling" reuses what "html" has read.
