@@ -330,7 +330,6 @@ def run(fork: Fork, args: argparse.Namespace) -> None:
     """Do what the command line says.
 
     Args:
-        fork: the repository.
         args: as main() reads them.
 
     Raises:

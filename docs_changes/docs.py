@@ -71,7 +71,6 @@ def output(fork: Fork, tree: str) -> Path:
     """Return the directory that a tree's documentation is built in.
 
     Args:
-        fork: the repository.
         tree: "base" or "django".
 
     Returns:

@@ -133,9 +133,6 @@ def pages(fork: Fork) -> list[str]:
 def reasons(fork: Fork) -> dict[str, list[tuple[str, str]]]:
     """Read the table of docs_changes/README.md.
 
-    Args:
-        fork: the repository.
-
     Returns:
         For each page the sections and why they change, as HTML.
     """

@@ -97,7 +97,6 @@ def source_digest(fork: Fork, upstream: Upstream | None = None) -> str:
     """Return a digest of what is below the series.
 
     Args:
-        fork: the repository.
         upstream: the commit used instead of the sdist.
 
     Returns:
@@ -109,9 +108,6 @@ def source_digest(fork: Fork, upstream: Upstream | None = None) -> str:
 def series_digest(fork: Fork) -> str:
     """Return a digest of the patches, their names and their order.
 
-    Args:
-        fork: the repository.
-
     Returns:
         A digest in hexadecimal.
     """
@@ -122,7 +118,6 @@ def unexported(fork: Fork, state: State | None) -> list[str]:
     """Tell what would be lost if the checkout were made again.
 
     Args:
-        fork: the repository.
         state: what the checkout was made from.
 
     Returns:
@@ -299,7 +294,6 @@ def make(fork: Fork, upstream: str | None = None) -> bool:
     """Make the checkout, unless it is there already.
 
     Args:
-        fork: the repository.
         upstream: PATH[@REV] of a clone of Django to use instead of the sdist.
 
     Returns:
@@ -344,9 +338,6 @@ def make(fork: Fork, upstream: str | None = None) -> bool:
 
 def remove(fork: Fork) -> None:
     """Remove the checkout.
-
-    Args:
-        fork: the repository.
 
     Raises:
         KitError: there is work in it that patches/ lacks.

@@ -117,7 +117,6 @@ def environment(fork: Fork, release: Release) -> Path | None:
     """Make an environment, unless it is there.
 
     Args:
-        fork: the repository.
         release: what to install.
 
     Returns:

@@ -21,7 +21,6 @@ def check(fork: Fork, upstream: str | None = None) -> bool:
     what the other checks are about.
 
     Args:
-        fork: the repository.
         upstream: PATH[@REV] of a clone of Django to use instead of the sdist.
 
     Returns:

@@ -29,9 +29,6 @@ def _pin(text: str, version: str, sha256: str) -> str:
 def abort(fork: Fork) -> bool:
     """Drop a merge that has conflicts.
 
-    Args:
-        fork: the repository.
-
     Returns:
         Whether there was one.
     """

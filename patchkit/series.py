@@ -26,9 +26,6 @@ def export(fork: Fork) -> list[str]:
     The inverse of checkout.make(): exporting an untouched checkout changes no
     byte.
 
-    Args:
-        fork: the repository.
-
     Returns:
         A line for each file written or removed; empty if nothing changed.
 

@@ -233,7 +233,6 @@ def submit(
     touched. Should anything fail, the clone is as it was.
 
     Args:
-        fork: the repository.
         upstream: the path of the user's clone.
         base: the branch, or other revision, in it to begin at.
         disclosure: whether AI tools were used: see pull_request.fill().

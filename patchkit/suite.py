@@ -29,7 +29,6 @@ def environment(
     """Return the environment that Django's code is run in.
 
     Args:
-        fork: the repository.
         tree: "base" or "django".
         scope: the DATABASE_CONNECTION_SCOPE for the settings modules.
         env: the variables to begin with.
@@ -47,9 +46,6 @@ def environment(
 
 def default_labels(fork: Fork) -> list[str]:
     """Return the labels of what the series touches, and of our own package.
-
-    Args:
-        fork: the repository.
 
     Returns:
         The labels for runtests.py.

@@ -56,7 +56,6 @@ def write(fork: Fork, contents: dict[str, str]) -> None:
     """Put contents between their markers in README.md, if they differ.
 
     Args:
-        fork: the repository.
         contents: by the names of the markers.
 
     Raises:

@@ -91,7 +91,6 @@ def commit_base(fork: Fork, files: dict[str, str]) -> None:
     """Commit files to the base of a checkout that has no series yet.
 
     Args:
-        fork: the repository.
         files: contents by path.
     """
     commit(fork.django, "Base.", files)
