@@ -11,7 +11,7 @@ from typing import Any
 
 # A program whose run is interrupted has this long, in seconds, to end by itself: a
 # terminal sends the signal to all. Then it is sent one, and has as long again.
-PATIENCE = 20
+PATIENCE = 60
 
 
 @contextmanager

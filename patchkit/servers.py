@@ -101,6 +101,8 @@ def kept(module: str, title: str, *arguments: str) -> Iterator[Variables]:
     keeper = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
+        # Not in a directory of ours: the server may be another user's.
+        env={k: v for k, v in os.environ.items() if k != "TMPDIR"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -48,7 +48,7 @@ def test_skipped_if_optional(
         assert status == 0
         assert output.out.startswith("Skipped: No MariaDB is installed here: ")
     else:
-        assert status == 1
+        assert status == 2
         assert output.err.startswith("Error: No MariaDB is installed here: ")
 
 

@@ -13,7 +13,7 @@ from tests_ticket31997.patience import wait_until
 
 RUN = """
 import json, sys
-from patchkit import suite
+from patchkit import databases
 with databases.server(sys.argv[1]) as env:
     print(json.dumps(dict(env)))
     print("up", flush=True)
