@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import wraps
 from typing import Any
 
 import click
@@ -57,6 +58,23 @@ version_option = _option(
 )
 
 
+def _on_trees(name: str, **attributes: Any) -> Callable[..., click.Command]:
+    """Declare a command that works on both trees, which are made first.
+
+    The function is called with the repository in the place of --upstream.
+    """
+
+    def declare(function: Callable[..., bool]) -> click.Command:
+        @wraps(function)
+        def run(upstream: str | None, **options: Any) -> bool:
+            checkout.make(Fork(), upstream)
+            return function(Fork(), **options)
+
+        return commands.command(name, **attributes)(upstream_option(run))
+
+    return declare
+
+
 @click.group()
 def commands() -> None:
     """The commands behind the Makefile.
@@ -96,12 +114,10 @@ def _clean() -> bool:
     return True
 
 
-@commands.command("lint")
-@upstream_option
-def _lint(upstream: str | None) -> bool:
+@_on_trees("lint")
+def _lint(fork: Fork) -> bool:
     """Run black, isort and flake8 on the files that the series changes."""
-    checkout.make(Fork(), upstream)
-    return lint.lint(Fork())
+    return lint.lint(fork)
 
 
 @commands.command("prefixes")
@@ -111,8 +127,7 @@ def _prefixes(upstream: str | None) -> bool:
     return prefixes.check(Fork(), upstream)
 
 
-@commands.command("statements")
-@upstream_option
+@_on_trees("statements")
 @click.option(
     "--jobs",
     type=click.IntRange(min=0),
@@ -120,7 +135,7 @@ def _prefixes(upstream: str | None) -> bool:
     help="How many runs of tests at a time; as many as there are cores by default.",
 )
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-def _statements(upstream: str | None, jobs: int, paths: tuple[str, ...]) -> bool:
+def _statements(fork: Fork, jobs: int, paths: tuple[str, ...]) -> bool:
     """Delete each statement that the series adds by itself: a test has to fail.
 
     Each condition is decided too. PATHs are files such as django/db/transaction.py;
@@ -128,56 +143,47 @@ def _statements(upstream: str | None, jobs: int, paths: tuple[str, ...]) -> bool
     """
     from patchkit import statements
 
-    checkout.make(Fork(), upstream)
-    return statements.check(Fork(), paths, jobs)
+    return statements.check(fork, paths, jobs)
 
 
-@commands.command("cover")
-@upstream_option
-def _cover(upstream: str | None) -> bool:
+@_on_trees("cover")
+def _cover(fork: Fork) -> bool:
     """Run the series' own tests and look whether they execute all it adds."""
-    checkout.make(Fork(), upstream)
-    return cover.check(Fork())
+    return cover.check(fork)
 
 
-@commands.command("docs")
-@upstream_option
-def _docs(upstream: str | None) -> bool:
+@_on_trees("docs")
+def _docs(fork: Fork) -> bool:
     """Build and check the documentation of both trees.
 
     The page that shows what the series changes in it is written too.
     """
     from docs_changes import docs, review
 
-    checkout.make(Fork(), upstream)
-    passed = docs.build_both(Fork())
-    say(f"The review: {relative(review.write(Fork()))}")
+    passed = docs.build_both(fork)
+    say(f"The review: {relative(review.write(fork))}")
     return passed
 
 
-@commands.command("full")
-@upstream_option
+@_on_trees("full")
 @click.option("--again", is_flag=True, help="Forget the results that are kept.")
-def _full(upstream: str | None, *, again: bool) -> bool:
+def _full(fork: Fork, *, again: bool) -> bool:
     """Run Django's whole suite on both trees and both databases and compare.
 
     It goes on where an earlier one was interrupted.
     """
-    checkout.make(Fork(), upstream)
-    return full.check(Fork(), again=again)
+    return full.check(fork, again=again)
 
 
-@commands.command("history")
-@upstream_option
+@_on_trees("history")
 @_option(
     "--save", env="SAVE", is_flag=True, help="Write the tables into README.md too."
 )
-def _history(upstream: str | None, *, save: bool) -> bool:
+def _history(fork: Fork, *, save: bool) -> bool:
     """Run the ticket on the versions of Django since 2.2."""
     from patchkit.history import history
 
-    checkout.make(Fork(), upstream)
-    return history(Fork(), save=save)
+    return history(fork, save=save)
 
 
 @commands.command("submit")
@@ -306,13 +312,12 @@ def _wheel(version: str | None) -> bool:
     return True
 
 
-@commands.command(
+@_on_trees(
     "runtests",
     context_settings={"ignore_unknown_options": True},
     epilog="The default labels are those of the tests that the series touches and our "
     "own.",
 )
-@upstream_option
 @database_option
 @click.option(
     "--tree",
@@ -341,7 +346,7 @@ def _wheel(version: str | None) -> bool:
     "arguments", nargs=-1, type=click.UNPROCESSED, metavar="[LABEL OR OPTION]..."
 )
 def _runtests(
-    upstream: str | None,
+    fork: Fork,
     database: str,
     tree: str,
     scope: str | None,
@@ -353,10 +358,9 @@ def _runtests(
     """Run Django's runtests.py in a tree, with labels and options of its own."""
     if examples:
         os.environ["TICKET31997_EXAMPLES"] = str(examples)
-    checkout.make(Fork(), upstream)
     try:
         return suite.run(
-            Fork(),
+            fork,
             tree=tree,
             database=database,
             scopes=[scope] if scope else suite.SCOPES,
@@ -369,15 +373,13 @@ def _runtests(
         return True
 
 
-@commands.command("demo")
-@upstream_option
+@_on_trees("demo")
 @database_option
-def _demo(upstream: str | None, database: str) -> bool:
+def _demo(fork: Fork, database: str) -> bool:
     """Run the ticket on both trees and show what happens in a table."""
     from patchkit.demo import demo
 
-    checkout.make(Fork(), upstream)
-    return demo(Fork(), database)
+    return demo(fork, database)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,4 +27,7 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory(prefix="ticket31997-") as directory:
         os.environ["TICKET31997_DIR"] = directory
-        execute_from_command_line(sys.argv)
+        try:
+            execute_from_command_line(sys.argv)
+        except KeyboardInterrupt:
+            sys.exit(130)
