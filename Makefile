@@ -40,7 +40,8 @@ help:
 	@echo 'make history [SAVE=1]      the ticket on the versions of Django since 2.2'
 	@echo 'make bench [SAVE=1]        what the series costs, against the base'
 	@echo "make bench ASV=PATH        the same by Django's own benchmarks: a clone of django-asv"
-	@echo 'make submit UPSTREAM=PATH DISCLOSURE=WORDS [BASE=main] [UPDATE=1] [DRY_RUN=1]'
+	@echo 'make submit UPSTREAM=PATH DISCLOSURE=WORDS [BASE=main] [TICKET=NNNNN] \'
+	@echo '    [UPDATE=1] [DRY_RUN=1]'
 	@echo '                           a branch in your clone of Django, and the PR text'
 	@echo 'make wheel [VERSION=5.2.19]'
 	@echo '                           Django with the series, to try in your own project'
@@ -115,7 +116,7 @@ bench: .venv/ready
 	$(call tox,bench)
 
 # It never pushes, and leaves the branch that is checked out alone.
-export BASE CONFIRM DISCLOSURE DRY_RUN MAX_AGE UPDATE
+export BASE CONFIRM DISCLOSURE DRY_RUN MAX_AGE TICKET UPDATE
 .PHONY: submit
 submit: .venv/ready
 	$(call tox,submit)

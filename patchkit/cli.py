@@ -16,6 +16,7 @@ from patchkit import (
     cover,
     databases,
     full,
+    gates,
     lint,
     prefixes,
     processes,
@@ -203,6 +204,14 @@ def _history(fork: Fork, *, save: bool) -> bool:
     "requests asks.",
 )
 @_option(
+    "--ticket",
+    env="TICKET",
+    metavar="NUMBER",
+    default=gates.TICKET,
+    show_default=True,
+    help="Of the ticket, if the work got one of its own.",
+)
+@_option(
     "--confirm",
     env="CONFIRM",
     is_flag=True,
@@ -234,6 +243,7 @@ def _submit(
     upstream: str | None,
     base: str,
     ai_disclosure: str | None,
+    ticket: str,
     *,
     confirm: bool,
     update: bool,
@@ -264,6 +274,7 @@ def _submit(
         upstream,
         base=base,
         disclosure=ai_disclosure,
+        ticket=ticket,
         confirm=is_true,
         update=update,
         dry_run=dry_run,

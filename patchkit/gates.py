@@ -7,25 +7,25 @@ November 2026.
 import re
 
 TICKET = "31997"
-SUBJECT = re.compile(rf"(?:Refs|Fixed) #{TICKET} -- [A-Z]\w*ed .+\.$")
 # git's own advice, which Django's guidelines take over. In characters.
 SUBJECT_WIDTH = BODY_WIDTH = 72
 
 
-def message_problems(message: str) -> list[str]:
+def message_problems(message: str, ticket: str = TICKET) -> list[str]:
     """Hold a commit's message against Django's rules.
 
     Args:
         message: the whole message.
+        ticket: the number it has to have.
 
     Returns:
         A line for each rule that it breaks; empty if none.
     """
     subject, *rest = message.rstrip("\n").split("\n")
     problems = []
-    if not SUBJECT.match(subject):
+    if not re.match(rf"(?:Refs|Fixed) #{ticket} -- [A-Z]\w*ed .+\.$", subject):
         problems.append(
-            f"the subject isn't 'Refs #{TICKET} -- <Past tense> ... .' or 'Fixed ...'"
+            f"the subject isn't 'Refs #{ticket} -- <Past tense> ... .' or 'Fixed ...'"
         )
     if len(subject) > SUBJECT_WIDTH:
         problems.append(f"the subject has {len(subject)} characters")

@@ -52,20 +52,35 @@ class Letter:
     description: str
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, ticket: str = TICKET) -> Self:
         """Read the file: a heading of the first level, and what is below it.
 
         Raises:
             KitError: there is no such heading.
         """
-        match = re.match(r"# ([^\n]+)\n\n(.+)", text, re.DOTALL)
+        text = re.sub(rf"{COMMENT.pattern}\n+", "", text, flags=re.DOTALL)
+        match = re.match(r"# ([^\n]+)\n\n(.+)", _unwrap(text), re.DOTALL)
         if not match:
             raise KitError("patches/cover-letter.md doesn't begin with '# <title>'.")
-        return cls(match[1].strip(), match[2].strip() + "\n")
+        title = match[1].strip().replace(f"#{TICKET}", f"#{ticket}")
+        return cls(title, match[2].strip() + "\n")
+
+
+def _unwrap(text: str) -> str:
+    """Join the lines of each paragraph: a pull request shows where they end."""
+    parts = re.split(r"(^```.*?^```$)", text, flags=re.DOTALL | re.MULTILINE)
+    # Neither the items of lists nor the rows of tables.
+    next_line = re.compile(r"(?<=\S)\n *(?=\S)(?!- |\d+\. |[|#])")
+    parts[::2] = [next_line.sub(" ", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def fill(
-    template: str, letter: Letter, disclosure: str, confirm: Callable[[str], bool]
+    template: str,
+    letter: Letter,
+    disclosure: str,
+    confirm: Callable[[str], bool],
+    ticket: str = TICKET,
 ) -> str:
     """Fill Django's template for pull requests in.
 
@@ -76,6 +91,7 @@ def fill(
             for what, in five words or more.
         confirm: asked about each statement that only the submitter can make,
             whether it is true. It isn't ticked otherwise.
+        ticket: the number for the template.
 
     Returns:
         The body of the pull request.
@@ -103,7 +119,7 @@ def fill(
         )
 
     number = section("Trac ticket number")
-    texts[number] = re.sub(r"ticket-X+", f"ticket-{TICKET}", texts[number])
+    texts[number] = re.sub(r"ticket-X+", f"ticket-{ticket}", texts[number])
     texts[section("Branch description")] = letter.description
     number = section("AI Assistance Disclosure")
     wanted = "No AI tools were used" if none else "If AI tools were used"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -26,14 +27,12 @@ from patchkit import (
 )
 from patchkit.checkout import Upstream
 from patchkit.fork import BRANCH, Fork
+from patchkit.gates import TICKET
 from patchkit.git import ROLE, ROLE_EMAIL, GitError
 from patchkit.pull_request import Letter
 
 # An older BASE is probably a clone that wasn't updated.
 MAX_AGE = timedelta(days=30)
-# The key in the clone's configuration that says who made the branch: git removes
-# and renames it with the branch.
-MADE = f"branch.{BRANCH}.made-by-submit"
 # What the user's configuration could add to git's work here: hooks, signatures
 # that ask for a passphrase, a helper that asks for anything else.
 CONFIG = ("-c", f"core.hooksPath={os.devnull}", "-c", "commit.gpgSign=false")
@@ -45,9 +44,24 @@ class Clone:
 
     Attributes:
         path: the clone.
+        ticket: the number for the branch, the commits and the text.
     """
 
     path: Path
+    ticket: str = TICKET
+
+    @property
+    def branch(self) -> str:
+        """The branch with the series."""
+        return BRANCH.replace(TICKET, self.ticket)
+
+    @property
+    def made(self) -> str:
+        """The key in the configuration that says who made the branch.
+
+        git removes and renames it with the branch.
+        """
+        return f"branch.{self.branch}.made-by-submit"
 
     def git(self, *arguments: str, cwd: Path | None = None) -> str:
         """Run a git command as the user would.
@@ -111,11 +125,12 @@ def _check(clone: Clone, base: str, max_age: timedelta, *, update: bool) -> str:
             "git doesn't know who you are: git config --global user.name and "
             "user.email."
         ) from e
-    if clone.has("rev-parse", "--verify", "--quiet", f"refs/heads/{BRANCH}"):
+    if clone.has("rev-parse", "--verify", "--quiet", f"refs/heads/{clone.branch}"):
         if not update:
             raise KitError(
-                f"{name} has a branch {BRANCH} already. UPDATE=1 replaces it, in "
-                f"a round of review; or rename it (git branch -m {BRANCH} <name>)."
+                f"{name} has a branch {clone.branch} already. UPDATE=1 replaces it, "
+                "in a round of review; or rename it (git branch -m "
+                f"{clone.branch} <name>)."
             )
         _check_replaceable(clone, commit)
     return commit
@@ -124,19 +139,23 @@ def _check(clone: Clone, base: str, max_age: timedelta, *, update: bool) -> str:
 def _check_replaceable(clone: Clone, base: str) -> None:
     """Refuse to replace a branch that isn't this command's and the user's."""
     name = clone.path.name
-    if not clone.has("config", "--get", MADE):
+    if not clone.has("config", "--get", clone.made):
         raise KitError(
-            f"{BRANCH} in {name} was not made by this command: rename it (git branch "
-            f"-m {BRANCH} <name>) or delete it."
+            f"{clone.branch} in {name} was not made by this command: rename it (git "
+            f"branch -m {clone.branch} <name>) or delete it."
         )
-    if f"branch refs/heads/{BRANCH}" in clone.git("worktree", "list", "--porcelain"):
-        raise KitError(f"{BRANCH} is checked out in {name}: switch to another branch.")
-    log = ("log", "--format=%h %an <%ae>%n%h %cn <%ce>", f"{base}..{BRANCH}")
+    if f"branch refs/heads/{clone.branch}" in clone.git(
+        "worktree", "list", "--porcelain"
+    ):
+        raise KitError(
+            f"{clone.branch} is checked out in {name}: switch to another branch."
+        )
+    log = ("log", "--format=%h %an <%ae>%n%h %cn <%ce>", f"{base}..{clone.branch}")
     for line in clone.git(*log).splitlines():
         commit, person = line.split(" ", 1)
         if person != clone.ident():
             raise KitError(
-                f"{BRANCH} in {name} has a commit of somebody else, {commit} of "
+                f"{clone.branch} in {name} has a commit of somebody else, {commit} of "
                 f"{person}, that replacing it would drop from it."
             )
 
@@ -158,9 +177,10 @@ def _apply(clone: Clone, tree: Path, patches: list[Path]) -> None:
     author = clone.ident()
     with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
         for number, patch in enumerate(patches, 1):
-            say(f"Applying {number}/{len(patches)} {patch.name}")
+            own = Path(name) / patch.name.replace(TICKET, clone.ticket)
+            say(f"Applying {number}/{len(patches)} {own.name}")
             text = patch.read_text(encoding="utf-8")
-            own = Path(name) / patch.name
+            text = text.replace(f" #{TICKET} -- ", f" #{clone.ticket} -- ", 1)
             role = f"From: {ROLE} <{ROLE_EMAIL}>"
             own.write_text(text.replace(role, f"From: {author}", 1), encoding="utf-8")
             try:
@@ -187,7 +207,7 @@ def _verify(clone: Clone, tree: Path, base: str, labels: list[str]) -> None:
     """
     for commit in clone.git("rev-list", "--reverse", f"{base}..HEAD", cwd=tree).split():
         message = clone.git("log", "-1", "--format=%B", commit, cwd=tree)
-        if problems := gates.message_problems(message):
+        if problems := gates.message_problems(message, clone.ticket):
             subject = message.splitlines()[0]
             raise KitError(f"{subject}: {'; '.join(problems)}.")
     diff = ("diff", "--name-only", "--diff-filter=d", base, "--", "*.py")
@@ -223,6 +243,7 @@ def submit(
     base: str = "main",
     disclosure: str,
     confirm: Callable[[str], bool],
+    ticket: str = TICKET,
     update: bool = False,
     dry_run: bool = False,
     max_age: timedelta = MAX_AGE,
@@ -237,6 +258,7 @@ def submit(
         base: the branch, or other revision, in it to begin at.
         disclosure: whether AI tools were used: see pull_request.fill().
         confirm: asked whether statements are true: likewise.
+        ticket: the number for the branch, the commits and the text.
         update: replace a branch that this has made. It's kept by another name.
         dry_run: do all but make the branch and write the text.
         max_age: how old the base may be.
@@ -247,10 +269,12 @@ def submit(
     Raises:
         KitError: a check, the application of a patch, a lint or a test fails.
     """
-    clone = Clone(Upstream.parse(upstream).path)
+    if not re.fullmatch(r"\d+", ticket):
+        raise KitError(f"TICKET is the number of a ticket, not {ticket!r}.")
+    clone = Clone(Upstream.parse(upstream).path, ticket)
     commit = _check(clone, base, max_age, update=update)
     letter = Letter.parse(
-        (fork.patches_dir / "cover-letter.md").read_text(encoding="utf-8")
+        (fork.patches_dir / "cover-letter.md").read_text(encoding="utf-8"), ticket
     )
     try:
         template = clone.git("show", f"{commit}:{pull_request.TEMPLATE}")
@@ -265,8 +289,9 @@ def submit(
             unsaid.append(statement)
         return answer
 
-    body = pull_request.fill(template, letter, disclosure, ask)
-    complete = pull_request.fill(template, letter, disclosure, lambda statement: True)
+    fill = partial(pull_request.fill, template, letter, disclosure, ticket=ticket)
+    body = fill(ask)
+    complete = fill(lambda statement: True)
     patches = fork.patches()
     with _worktree(clone, commit) as tree:
         pull_request.check(tree, letter.title, complete)
@@ -274,12 +299,13 @@ def submit(
         _verify(clone, tree, commit, series.labels(patches))
         tip = clone.git("rev-parse", "HEAD", cwd=tree)
     if dry_run:
-        say(f"A dry run: {BRANCH} was not made. All else is well.")
+        say(f"A dry run: {clone.branch} was not made. All else is well.")
         return None
     text = fork.fork / "pull-request.md"
     text.write_text(body, encoding="utf-8")
     kept = _make_branch(clone, tip)
-    say(f"The branch {BRANCH} is in {clone.path}, {len(patches)} commits on {base}.")
+    number = f"{len(patches)} commits on {base}"
+    say(f"The branch {clone.branch} is in {clone.path}, {number}.")
     if kept:
         say(f"What it was before is {kept}.")
     say(f"The text of the pull request is in {relative(text, fork.root)}.")
@@ -307,12 +333,12 @@ def _make_branch(clone: Clone, tip: str) -> str:
     heads = clone.git("for-each-ref", "--format=%(refname:short)", "refs/heads/")
     names = heads.splitlines()
     kept = ""
-    if BRANCH in names:
-        numbered = (f"{BRANCH}-{number}" for number in count(1))
+    if clone.branch in names:
+        numbered = (f"{clone.branch}-{number}" for number in count(1))
         kept = next(name for name in numbered if name not in names)
-        clone.git("branch", "--no-track", kept, BRANCH)
-    clone.git("branch", "--force", "--no-track", BRANCH, tip)
-    clone.git("config", MADE, tip)
+        clone.git("branch", "--no-track", kept, clone.branch)
+    clone.git("branch", "--force", "--no-track", clone.branch, tip)
+    clone.git("config", clone.made, tip)
     return kept
 
 
@@ -328,11 +354,11 @@ def _commands(clone: Clone, title: str, text: Path, *, update: bool) -> list[str
             f"gh repo fork --remote --remote-name {remote})"
         )
     force = "--force-with-lease " * update
-    commands.append(f"{git_c} push {force}{shlex.quote(remote)} {BRANCH}")
+    commands.append(f"{git_c} push {force}{shlex.quote(remote)} {clone.branch}")
     if update:
-        words = f"gh pr edit {BRANCH}"
+        words = f"gh pr edit {clone.branch}"
     else:
-        words = f'gh pr create --head "{owner}:{BRANCH}"'
+        words = f'gh pr create --head "{owner}:{clone.branch}"'
     commands.append(
         f"{words} --repo django/django \\\n"
         f"      --title {shlex.quote(title)} --body-file {shlex.quote(str(text))}"

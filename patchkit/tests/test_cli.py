@@ -16,7 +16,7 @@ from tests_ticket31997.patience import PATIENCE
 
 VARIABLES = (
     *("ABORT", "BASE", "CONFIRM", "DB", "DISCLOSURE", "DRY_RUN", "EXAMPLES"),
-    *("MAX_AGE", "SAVE", "SHA256", "UPDATE", "UPSTREAM", "VERSION"),
+    *("MAX_AGE", "SAVE", "SHA256", "TICKET", "UPDATE", "UPSTREAM", "VERSION"),
 )
 
 

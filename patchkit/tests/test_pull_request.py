@@ -55,7 +55,7 @@ def main(repo, token, author, body, number, pr_title=""):
         name
         for name, found in (
             ("Checklist", body.count("- [x]") >= 6),
-            ("Title", "#31997" in pr_title),
+            ("Title", re.search(r"#\\d+", pr_title)),
             ("Description", re.search("description\\n[^<]", body)),
         )
         if not found
@@ -120,6 +120,18 @@ def test_only_the_submitter_can_say_so(disclosure: str, asked: list[str]) -> Non
         assert f"- [ ] {statement}" in body
     # What the tool knows by itself, and that no tools were used.
     assert body.count("- [x]") == 4 + (disclosure == "none")
+
+
+def test_the_letters_lines_are_joined() -> None:
+    text = (
+        "# A\n\n<!-- x -->\n\nOne\ntwo:\n\n```\n1\n2\n```\n\n<!-- end -->\n\n"
+        "- three\n  four\n- five\n\n1. six\n   7\n2. eight\n\n| 9 |\n|---|\n"
+    )
+    description = (
+        "One two:\n\n```\n1\n2\n```\n\n- three four\n- five\n\n1. six 7\n2. eight\n\n"
+        "| 9 |\n|---|\n"
+    )
+    assert Letter.parse(text) == Letter("A", description)
 
 
 @pytest.mark.parametrize("disclosure", ["", "yes", "with a tool"])

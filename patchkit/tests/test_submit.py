@@ -137,6 +137,28 @@ def test_branch_and_text(fork: Fork, clone: Path) -> None:
     assert after[:5] == before[:5]
 
 
+def test_another_ticket(
+    fork: Fork, clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    letter = fork.patches_dir / "cover-letter.md"
+    letter.write_text(LETTER + "Ticket 31997 was closed.\n")
+    text = submit(fork, clone, ticket="4321")
+    assert text
+    body = text.read_text()
+    assert body.startswith("#### Trac ticket number\nticket-4321\n")
+    # It's what happened.
+    assert "Ticket 31997 was closed.\n" in body
+    subject = run(clone, "log", "-1", "--format=%s", "ticket_4321")
+    assert subject == "Fixed #4321 -- Changed a number."
+    output = capsys.readouterr().out
+    assert "Applying 1/1 0001-Fixed-4321-Changed-a-number.patch" in output
+    assert " push fork ticket_4321\n" in output
+    assert "--title 'Fixed #4321 -- Changed a number.'" in output
+    assert "31997" not in run(clone, "for-each-ref")
+    with pytest.raises(KitError, match="TICKET is the number of a ticket, not '#1'"):
+        submit(fork, clone, ticket="#1")
+
+
 def test_dry_run(fork: Fork, clone: Path) -> None:
     before = everything(clone)
     assert submit(fork, clone, dry_run=True) is None
