@@ -27,7 +27,10 @@ define tox
 @test -d .tox/$(1) || echo 'Making the environment $(1) (once).'
 @.venv/bin/tox -qq -e $(1)
 endef
-KIT_ENV = $(if $(filter sqlite,$(DB)),kit,kit-$(DB))
+# With SAVE=1 what demo, history and bench print goes into README.md, results/ and the
+# letters in patches/, too.
+export SAVE
+KIT_ENV = $(if $(SAVE),kit-postgresql,$(if $(filter sqlite,$(DB)),kit,kit-$(DB)))
 
 .PHONY: help
 help:
@@ -37,8 +40,9 @@ help:
 	@echo "make docs                  build Django's documentation; the review of what changes"
 	@echo 'make clients               5,000 requests by 200 clients to uvicorn and daphne ...'
 	@echo 'make fuzz [DB=postgresql]  10,000 random schedules of tasks and transactions'
-	@echo 'make history [SAVE=1]      the ticket on the versions of Django since 2.2'
-	@echo 'make bench [SAVE=1]        what the series costs, against the base'
+	@echo 'make history               the ticket on the versions of Django since 2.2'
+	@echo 'make bench                 what the series costs, against the base'
+	@echo '                           (demo, history, bench: SAVE=1 writes the tables)'
 	@echo "make bench ASV=PATH        the same by Django's own benchmarks: a clone of django-asv"
 	@echo 'make submit UPSTREAM=PATH DISCLOSURE=WORDS [BASE=main] [TICKET=NNNNN] \'
 	@echo '    [UPDATE=1] [DRY_RUN=1]'
@@ -102,10 +106,6 @@ fuzz: .venv/ready
 # A clone of django-asv: `make bench` runs its benchmarks instead of ours.
 ASV ?=
 export ASV
-
-# With SAVE=1 what `make history` and `make bench` print goes into README.md too, and
-# their pictures into results/.
-export SAVE
 
 .PHONY: history
 history: .venv/ready

@@ -255,11 +255,11 @@ def fan_out_table(runs: list[dict[str, object]]) -> Table:
 
 
 def plot(runs: list[dict[str, object]], directory: Path) -> None:
-    """Draw time per task by the number of tasks, for light and dark pages.
+    """Draw connections, and time per task, by the number of tasks.
 
     Args:
         runs: as fan_out() returns them.
-        directory: where to put the pictures.
+        directory: where to put the pictures, for light and for dark pages.
     """
     import matplotlib
 
@@ -272,23 +272,38 @@ def plot(runs: list[dict[str, object]], directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     for scheme, style in (("light", "default"), ("dark", "dark_background")):
         with pyplot.style.context(style):
-            figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+            figure, panels = pyplot.subplots(1, 2, figsize=(9, 4.5), sharex=True)
             for (mode, title), marker in zip(MODES.items(), "osD^vx", strict=True):
-                points = [
-                    (tasks, statistics.median(seconds) * 1e6 / tasks)
-                    for tasks in TASKS
-                    if (seconds := _of(runs, mode, tasks, "seconds"))
-                    # Refusals are quick.
-                    and not any(_of(runs, mode, tasks, "errors"))
-                ]
-                if points:
-                    axes.plot(*zip(*points, strict=True), marker=marker, label=title)
-            axes.set_xscale("log")
-            axes.set_yscale("log")
-            axes.set_xlabel("root tasks")
-            axes.set_ylabel("µs per task")
-            axes.grid(True, which="both", alpha=0.25)
-            axes.legend(fontsize="small")
+                connections = []
+                times = []
+                for tasks in TASKS:
+                    if seconds := _of(runs, mode, tasks, "seconds"):
+                        most = max(_of(runs, mode, tasks, "connections"))
+                        connections.append((tasks, most))
+                        # Refusals are quick.
+                        if not any(_of(runs, mode, tasks, "errors")):
+                            time = statistics.median(seconds) * 1e6 / tasks
+                            times.append((tasks, time))
+                for axes, points in zip(panels, (connections, times), strict=True):
+                    axes.plot(
+                        *(zip(*points, strict=True) if points else ([], [])),
+                        marker=marker,
+                        # Those that lie behind others can be seen.
+                        fillstyle="none",
+                        label=title,
+                    )
+            for axes, label in zip(panels, ("connections", "µs per task"), strict=True):
+                axes.set_xscale("log")
+                axes.set_xlabel("root tasks")
+                axes.set_ylabel(label)
+                axes.grid(True, which="both", alpha=0.25)
+            panels[0].set_yscale("log")
+            panels[1].set_ylim(bottom=0)
+            for axis in (panels[0].xaxis, panels[0].yaxis, panels[1].yaxis):
+                axis.set_major_formatter("{x:,.0f}")
+            handles, labels = panels[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="lower center", ncols=3)
+            figure.tight_layout(rect=(0, 0.13, 1, 1))
             figure.savefig(
                 directory / f"fanout-{scheme}.svg",
                 transparent=True,
@@ -311,7 +326,7 @@ def main() -> None:
         "--save",
         action="store_true",
         default=bool(os.environ.get("SAVE")),
-        help="write README.md's tables and results/ (default: $SAVE)",
+        help="write the tables and the pictures of results/ (default: $SAVE)",
     )
     parser.add_argument(
         "--asv",

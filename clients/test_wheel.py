@@ -91,9 +91,9 @@ def test_shapes(python: Path, database: str) -> None:
             assert status == 0, output
             outcomes = [json.loads(line) for line in output.splitlines()]
             passed[scope] = [outcome["passed"] for outcome in outcomes]
-    assert len(passed["thread"]) == 6 and all(passed["thread"])
+    assert len(passed["thread"]) == 7 and all(passed["thread"])
     # The demo's own shape passes without a server, by accident.
-    assert passed["context"] == [database == "sqlite"] + [False] * 5
+    assert passed["context"] == [database == "sqlite"] + [False] * 6
 
 
 @pytest.mark.skipif(

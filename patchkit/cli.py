@@ -76,6 +76,14 @@ def _on_trees(name: str, **attributes: Any) -> Callable[..., click.Command]:
     return declare
 
 
+save_option = _option(
+    "--save",
+    env="SAVE",
+    is_flag=True,
+    help="Write the tables into the pages that have them, too.",
+)
+
+
 @click.group()
 def commands() -> None:
     """The commands behind the Makefile.
@@ -177,9 +185,7 @@ def _full(fork: Fork, *, again: bool) -> bool:
 
 
 @_on_trees("history")
-@_option(
-    "--save", env="SAVE", is_flag=True, help="Write the tables into README.md too."
-)
+@save_option
 def _history(fork: Fork, *, save: bool) -> bool:
     """Run the ticket on the versions of Django since 2.2."""
     from patchkit.history import history
@@ -386,11 +392,12 @@ def _runtests(
 
 @_on_trees("demo")
 @database_option
-def _demo(fork: Fork, database: str) -> bool:
+@save_option
+def _demo(fork: Fork, database: str, *, save: bool) -> bool:
     """Run the ticket on both trees and show what happens in a table."""
     from patchkit.demo import demo
 
-    return demo(fork, database)
+    return demo(fork, database, save=save)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

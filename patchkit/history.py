@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from rich.table import Table
 
 from patchkit import KitError, processes, relative, say, suite, tables
 from patchkit.databases import empty_database
+from patchkit.demo import in_short
 from patchkit.fork import Fork
 from patchkit.tables import WIDTH
 
@@ -182,17 +182,11 @@ def run(
     if result.returncode:
         raise KitError(f"{release.name}, {name}:\n{result.stderr}")
     outcomes = [json.loads(line) for line in result.stdout.splitlines()]
-    return {outcome["title"]: _words(outcome) for outcome in outcomes}
+    return {outcome["title"]: in_short(outcome) for outcome in outcomes}
 
 
 def _has_to_pass(release: Release) -> bool:
     return release.scope == "thread" or release.django.startswith("2.")
-
-
-def _words(outcome: Mapping[str, object]) -> str:
-    """Shorten a result for a cell of a table."""
-    words = str(outcome["result"]).replace("database is locked", "locked")
-    return re.sub(r"^\w+: rows invisible", "rows invisible", words)
 
 
 def table(results: list[tuple[Release, dict[str, str]]], *, markdown: bool) -> Table:
@@ -224,16 +218,15 @@ def history(fork: Fork, *, save: bool = False) -> bool:
     They go as JSON into django-fork/.history/ too.
 
     Args:
-        fork: the repository, with a checkout.
-        save: write the tables into README.md too.
+        save: write the tables into the pages that have them, too.
 
     Returns:
         Whether the patched tree passes every shape in "thread", and Django 2.2
         does if there is an interpreter for it.
 
     Raises:
-        KitError: an environment can't be made, a run broke off, or README.md
-            has no place for the tables that it's to save.
+        KitError: an environment can't be made, a run broke off, or no page
+            has a place for the tables that it's to save.
     """
     record = []
     contents = {}

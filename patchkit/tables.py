@@ -1,6 +1,8 @@
-"""Tables: how wide they are, and those of README.md that commands write."""
+"""Tables: how wide they are, and those that commands write into pages."""
 
+import hashlib
 import re
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -9,7 +11,7 @@ from patchkit import KitError, say
 from patchkit.fork import Fork
 
 # Room for every column where the output isn't a terminal.
-WIDTH = 140
+WIDTH = 150
 # No line of a table is ever as long as to be wrapped by rich.
 WIDE = 1000
 
@@ -31,40 +33,80 @@ def markdown(table: Table) -> str:
     return "\n".join(re.sub(r"(?<= ) +|(?<=---)-+", "", line) for line in lines)
 
 
-def splice(text: str, name: str, content: str) -> str:
-    """Put content between the markers of a name.
+# The pages with tables that commands write. One can be in several.
+PAGES = (
+    "README.md",
+    "results/README.md",
+    "patches/cover-letter.md",
+    "patches/proposal.md",
+)
+BLOCK = re.compile(
+    r"<!-- (?P<name>\w+: [\w-]+) -->\n(?P<content>.*?)"
+    r"<!-- end of (?P=name)(?:, (?P<digest>\w+))? -->",
+    re.DOTALL,
+)
+
+
+def _block(name: str, content: str) -> str:
+    """Return a block as commands write it, with a digest that tells of edits."""
+    content = f"\n{content.strip()}\n\n"
+    digest = hashlib.sha256(content.encode()).hexdigest()[:12]
+    return f"<!-- {name} -->\n{content}<!-- end of {name}, {digest} -->"
+
+
+def splice(text: str, contents: Mapping[str, str]) -> str:
+    """Put contents between the markers of their names.
+
+    Args:
+        text: Markdown; names without markers in it are passed over.
+        contents: by names such as "history: sqlite".
+
+    Returns:
+        The text with the new contents.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        name = match["name"]
+        return _block(name, contents[name]) if name in contents else match[0]
+
+    return BLOCK.sub(replace, text)
+
+
+def edited(text: str) -> list[str]:
+    """Tell which blocks of a page aren't as a command wrote them.
 
     Args:
         text: Markdown.
-        name: such as "history: sqlite".
-        content: what to put there.
 
     Returns:
-        The text with the new content.
-
-    Raises:
-        KitError: the markers aren't there.
+        Their names; empty if nobody has changed any.
     """
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
-    if not pattern.search(text):
-        raise KitError(f"README.md lacks the markers {begin} and {end}.")
-    return pattern.sub(lambda match: f"{match[1]}\n{content}\n\n{match[2]}", text)
+    return [
+        match["name"]
+        for match in BLOCK.finditer(text)
+        if match[0] != _block(match["name"], match["content"])
+    ]
 
 
-def write(fork: Fork, contents: dict[str, str]) -> None:
-    """Put contents between their markers in README.md, if they differ.
+def write(fork: Fork, contents: Mapping[str, str]) -> None:
+    """Put contents between their markers in all pages, if they differ.
 
     Args:
         contents: by the names of the markers.
 
     Raises:
-        KitError: some markers aren't there; nothing is written then.
+        KitError: the markers of some are in no page; nothing is written then.
     """
-    file = fork.root / "README.md"
-    before = text = file.read_text(encoding="utf-8")
-    for name, content in contents.items():
-        text = splice(text, name, content)
-    if text != before:
-        file.write_text(text, encoding="utf-8")
-        say("README.md has the new tables.")
+    texts = {page: (fork.root / page).read_text(encoding="utf-8") for page in PAGES}
+    known = {match["name"] for text in texts.values() for match in BLOCK.finditer(text)}
+    for name in contents:
+        if name not in known:
+            raise KitError(
+                f"No page has the markers <!-- {name} --> and <!-- end of {name} -->: "
+                f"put them into one of {', '.join(PAGES)}."
+            )
+    for page, text in texts.items():
+        new = splice(text, contents)
+        if new != text:
+            (fork.root / page).write_text(new, encoding="utf-8")
+            say(f"{page} has the new tables.")

@@ -36,6 +36,11 @@ IMPATIENT = {
     "sqlite": {"timeout": 0},
     "mysql": {"init_command": "SET innodb_lock_wait_timeout = 0"},
 }
+# Why a shape can't be rewritten, by how the messages of Django and asgiref begin.
+OBSTACLES = {
+    "You cannot call this from an async context": "can't: a block in a coroutine",
+    "You cannot use AsyncToSync in the same thread": "can't: a loop is running",
+}
 
 
 class Undo(Exception):
@@ -169,6 +174,46 @@ def outer_rollback(recorder: Recorder) -> None:
         pass
 
 
+def call_beside_loop(function: Callable[[], None]) -> None:
+    """Call sync code while an event loop runs in its thread.
+
+    Args:
+        function: called by the loop, outside of any task.
+
+    Raises:
+        Exception: what the function raised.
+    """
+    loop = asyncio.new_event_loop()
+    called = loop.create_future()
+
+    def call() -> None:
+        try:
+            called.set_result(function())
+        except Exception as e:
+            called.set_exception(e)
+
+    loop.call_soon(call)
+    try:
+        loop.run_until_complete(called)
+    finally:
+        loop.close()
+
+
+def running_loop(recorder: Recorder) -> None:
+    """Sync code's transaction goes on beside a loop, as under Playwright's sync API."""
+
+    def beside(questions: list[Question]) -> None:
+        recorder.note()
+        with atomic():
+            for question in questions:
+                for number in range(CHOICES_PER_TASK):
+                    Choice.objects.create(question=question, choice_text=str(number))
+
+    with atomic():
+        questions = add_questions(recorder)
+        call_beside_loop(lambda: beside(questions))
+
+
 def inserts(recorder: Recorder) -> None:
     """1,000 inserts by a coroutine that runs inside sync code's transaction."""
 
@@ -205,6 +250,7 @@ SHAPES = {
         Shape("gather, no parent connection", gather_without_parent),
         Shape("sync atomic > gather", sync_atomic_gather),
         Shape("sync atomic > gather > rollback", outer_rollback, 0, 0),
+        Shape("sync atomic > inside a running loop", running_loop),
         Shape("sync atomic > 1,000 inserts", inserts, INSERTS, 0),
     )
 }
@@ -241,8 +287,20 @@ class Outcome:
     seconds: float
 
 
+def obstacle(error: Exception) -> str | None:
+    """Say why a shape can't be rewritten, if that is what an error is about."""
+    for beginning, words in OBSTACLES.items():
+        if str(error).startswith(beginning):
+            return words
+    return None
+
+
 def in_words(
-    shape: Shape, error: Error | None, rows: tuple, connections: int, left: int | None
+    shape: Shape,
+    error: Exception | None,
+    rows: tuple,
+    connections: int,
+    left: int | None,
 ) -> str:
     """Say how a shape ended.
 
@@ -261,7 +319,7 @@ def in_words(
         return str(error.args[-1]).partition(";")[0]
     if error is not None:
         # PostgreSQL: a choice refers to a question of another transaction.
-        return f"{type(error).__name__}: rows invisible"
+        return obstacle(error) or f"{type(error).__name__}: rows invisible"
     if rows != (shape.questions, shape.choices):
         return "rows outlive the rollback"
     if connections > 1:
@@ -286,7 +344,7 @@ def without_waiting() -> Iterator[None]:
         yield
 
 
-def measure(name: str) -> Outcome:
+def measure(name: str, rewritten: Callable[[Recorder], None] | None = None) -> Outcome:
     """Run a shape with nothing open before it, and clean up after it.
 
     The calling thread's connections are closed. The tables must exist; what
@@ -295,6 +353,8 @@ def measure(name: str) -> Outcome:
 
     Args:
         name: a key of SHAPES.
+        rewritten: the same program for the asynchronous API, which does without
+            the permission to call the synchronous one on an event loop.
 
     Returns:
         What it did.
@@ -305,12 +365,15 @@ def measure(name: str) -> Outcome:
     Question.objects.create(question_text="There beforehand")
     connections.close_all()
     error = None
-    allow = mock.patch.dict(os.environ, {"DJANGO_ALLOW_ASYNC_UNSAFE": "true"})
-    with Backends() as backends, allow, without_waiting():
+    # Django takes "" for no.
+    allow = {"DJANGO_ALLOW_ASYNC_UNSAFE": "" if rewritten else "true"}
+    with Backends() as backends, mock.patch.dict(os.environ, allow), without_waiting():
         start = time.perf_counter()
         try:
-            shape.run(recorder)
-        except Error as e:
+            (rewritten or shape.run)(recorder)
+        except Exception as e:
+            if not isinstance(e, Error) and not obstacle(e):
+                raise
             error = e
         seconds = time.perf_counter() - start
         shared = all(w is connections[DEFAULT_DB_ALIAS] for w in recorder.wrappers)

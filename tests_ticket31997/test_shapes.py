@@ -9,6 +9,7 @@ import unittest
 from django.db import connection
 from django.test import TransactionTestCase, override_settings, tag
 
+from tests_ticket31997.rewritten import REWRITTEN
 from tests_ticket31997.shapes import SHAPES, measure
 
 LOCKED = "database is locked"
@@ -31,7 +32,7 @@ SERVERS = ("postgresql", "mysql")
 class ShapeTestCase(TransactionTestCase):
     available_apps = ["tests_ticket31997"]
 
-    def check(self, name, *, result, rows, connections, shared, left):
+    def check(self, name, *, result, rows, connections, shared, left, rewritten=None):
         """Run a shape and compare all that it did.
 
         Args:
@@ -41,8 +42,9 @@ class ShapeTestCase(TransactionTestCase):
             connections: how many it uses: as many backends on a server.
             shared: whether that is the connection of the thread's sync code.
             left: how many backends close_all() leaves on a server.
+            rewritten: see measure().
         """
-        outcome = measure(name)
+        outcome = measure(name, rewritten)
         on_server = connection.vendor in SERVERS
         self.assertEqual(
             (
@@ -127,6 +129,16 @@ class ContextScopeTests(ShapeTestCase):
             left=10,
         )
 
+    def test_running_loop(self):
+        self.check(
+            "running_loop",
+            result=self.by_vendor(sqlite=LOCKED, postgresql=INVISIBLE, mysql=WAITED),
+            rows=(0, 0),
+            connections=2,
+            shared=False,
+            left=1,
+        )
+
     def test_inserts(self):
         # Each of the inserts commits by itself.
         self.check(
@@ -170,5 +182,40 @@ class ThreadScopeTests(ShapeTestCase):
     def test_outer_rollback(self):
         self.check_passes("outer_rollback")
 
+    def test_running_loop(self):
+        self.check_passes("running_loop")
+
     def test_inserts(self):
         self.check_passes("inserts")
+
+
+class RewrittenTests(ShapeTestCase):
+    """What async_to_sync() does for the shapes, with any Django and scope."""
+
+    obstacles = {
+        "async_atomic_gather": ("can't: a block in a coroutine", 0),
+        "running_loop": ("can't: a loop is running", 1),
+    }
+
+    def test_each(self):
+        self.assertEqual(list(REWRITTEN), list(SHAPES))
+        for name, shape in SHAPES.items():
+            rows = (shape.questions, shape.choices)
+            result, connections = self.obstacles.get(name, ("ok", 1))
+            with self.subTest(name):
+                self.check(
+                    name,
+                    result=result,
+                    rows=rows if result == "ok" else (0, 0),
+                    connections=connections,
+                    shared=True,
+                    left=0,
+                    rewritten=REWRITTEN[name],
+                )
+
+    def test_other_errors(self):
+        def fail(recorder):
+            raise RuntimeError("Something else")
+
+        with self.assertRaisesMessage(RuntimeError, "Something else"):
+            measure("inserts", fail)

@@ -15,11 +15,12 @@ FAILS = {
     "connections": 2,
     "backends_left": None,
 }
+CANT = {**FAILS, "result": "can't: a block in a coroutine", "connections": 0}
 
 
 def outcome(shape: str, deeds: dict[str, Any]) -> dict[str, Any]:
     rows = {"questions": 10, "choices": 90, "seconds": 0.5}
-    return {"shape": shape, **rows, **deeds}
+    return {"shape": shape, "title": shape, **rows, **deeds}
 
 
 def outcomes() -> dict[demo.Run, list[dict[str, Any]]]:
@@ -29,6 +30,7 @@ def outcomes() -> dict[demo.Run, list[dict[str, Any]]]:
         demo.BASE: unpatched,
         demo.CONTEXT: [dict(each) for each in unpatched],
         demo.THREAD: patched,
+        demo.REWRITTEN: [outcome("async_atomic_gather", CANT), patched[1]],
     }
 
 
@@ -42,11 +44,12 @@ def test_the_ticket_and_its_solution() -> None:
         (demo.BASE, PASSES, "inserts doesn't show the regression on the base."),
         (demo.CONTEXT, {"connections": 3}, "inserts is not the same on the base"),
         (demo.THREAD, FAILS, 'inserts fails in "thread": database is locked.'),
+        (demo.REWRITTEN, FAILS, "inserts fails as rewritten: database is locked."),
     ],
 )
 def test_anything_else(run: demo.Run, change: dict[str, Any], problem: str) -> None:
     given = outcomes()
-    given[run][1].update(change)
+    given[run][1] = given[run][1] | change
     assert any(line.startswith(problem) for line in demo.judge(given))
 
 
@@ -58,10 +61,24 @@ def test_the_table_has_a_row_for_each_run_of_each_shape(left: int | None) -> Non
             one["backends_left"] = left
     titles = {"async_atomic_gather": "the demo", "inserts": "inserts"}
     table = demo.table(given, titles)
-    assert table.row_count == 6
+    assert table.row_count == 8
     console = Console(file=io.StringIO(), width=tables.WIDTH)
     console.print(table)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert ("backends left" in text) is (left is not None)
     assert text.count("database is locked") == 2
+    assert text.count("can't: a block in a coroutine") == 1
+
+
+def test_the_summary_tells_databases_apart_where_they_differ() -> None:
+    postgresql = outcomes()
+    invisible = {"result": "IntegrityError: rows invisible"}
+    postgresql[demo.BASE][1] = postgresql[demo.BASE][1] | invisible
+    both = {"sqlite": outcomes(), "postgresql": postgresql}
+    assert tables.markdown(demo.summary(both)).splitlines() == [
+        '| shape | unpatched | unpatched, async_to_sync | patched, "thread" |',
+        "|---|---|---|---|",
+        "| async_atomic_gather | ok | can't: a block in a coroutine | ok |",
+        "| inserts | SQLite: locked. PostgreSQL: rows invisible | ok | ok |",
+    ]

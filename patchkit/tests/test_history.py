@@ -6,22 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from patchkit import ROOT, KitError, history, tables
+from patchkit import ROOT, KitError, demo, history, tables
 from patchkit.fork import Fork
 from patchkit.history import RELEASES, Release
 
-README = """\
-Before.
-
-<!-- history: sqlite -->
-old
-<!-- end of history: sqlite -->
-
-Between.
-
-<!-- history: postgresql -->
-<!-- end of history: postgresql -->
-"""
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -70,21 +58,11 @@ def test_environment_is_made_once(
         history.environment(fork, release)
 
 
-def test_splice() -> None:
-    text = tables.splice(README, "history: sqlite", "| new |")
-    assert "old" not in text
-    begin = text.index("<!-- history: sqlite -->")
-    assert begin < text.index("| new |") < text.index("Between.")
-    assert tables.splice(text, "history: sqlite", "| new |") == text
-    with pytest.raises(KitError, match="lacks the markers"):
-        tables.splice("", "history: sqlite", "")
-
-
-def test_readme_has_the_tables() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in ("sqlite", "postgresql"):
+def test_pages_have_the_tables() -> None:
+    text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    for name in history.DATABASES:
         begin = text.index(f"<!-- history: {name} -->")
-        end = text.index(f"<!-- end of history: {name} -->")
+        end = text.index(f"<!-- end of history: {name}")
         rows = text[begin:end].splitlines()
         rows = [row for row in rows if row.startswith("| ") and "Django" not in row]
         titles = [row.split(" | ")[0].removeprefix("| ") for row in rows]
@@ -93,5 +71,5 @@ def test_readme_has_the_tables() -> None:
 
 def test_words() -> None:
     outcome = json.loads('{"result": "IntegrityError: rows invisible"}')
-    assert history._words(outcome) == "rows invisible"
-    assert history._words({"result": "database is locked"}) == "locked"
+    assert demo.in_short(outcome) == "rows invisible"
+    assert demo.in_short({"result": "database is locked"}) == "locked"

@@ -11,7 +11,7 @@ from patchkit import ROOT, databases, processes, suite
 from patchkit.fork import Fork
 from tests_ticket31997.patience import PROGRAM_PATIENCE
 
-HALF = 6
+HALF = 7
 
 
 def runtests(database: str, tree: str, *arguments: str) -> tuple[int, str]:
