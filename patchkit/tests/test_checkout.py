@@ -3,6 +3,8 @@
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -308,3 +310,17 @@ def test_a_file_left_by_a_test_run_is_no_work(series: Fork) -> None:
     checkout.remove(series)
     assert not series.django.exists()
     assert not series.base.exists()
+
+
+def test_removing_may_take_long(fork: Fork, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0
+    rmtree = shutil.rmtree
+
+    def slow(*args: Any, **kwargs: Any) -> None:
+        nonlocal now
+        rmtree(*args, **kwargs)
+        now += 2 * checkout.PATIENCE
+
+    monkeypatch.setattr(checkout, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(shutil, "rmtree", slow)
+    assert checkout.make(fork)
