@@ -33,7 +33,7 @@ def attempt(function, *arguments, **parameters):
 async def task(number):
     if number == pool.max_size:
         # Whoever has one keeps it: there's nothing to wait for.
-        pool.timeout = 0.01
+        pool.timeout = 0.001
     return attempt(Question.objects.create, question_text=f"{number:03}")
 
 async def main():
@@ -52,7 +52,7 @@ print(json.dumps({
 connections.close_all()
 """
 )
-NONE = "OperationalError: couldn't get a connection after 0.01 sec"
+NONE = "OperationalError: couldn't get a connection after 0.00 sec"
 
 
 @in_all_runs
