@@ -3,191 +3,343 @@
 A program is a tree of operations. Tasks stop at each of their awaits until the
 schedule lets one of them go on, or cancels it, so that a program and a schedule
 determine the interleaving: nothing depends on time.
+
+The oracle has two halves. What each party was told of its writes, of its hooks and
+by its reads is held against the rows that are there; that works on any tree. The
+model says beforehand how each operation ends, refusals and their owners included.
+It knows of parties, of the contexts they run in and of the blocks around them, and
+nothing of how Django finds those out.
+
+What the language leaves out is documented to be otherwise, or like it was:
+
+- what sync code may do to the block of a suspended task is set_rollback();
+- blocks of sync code that overlap without nesting, and what code inside
+  isolated_connections() does at once on one connection, are as in unpatched Django;
+- raw savepoints, which have no owner, are for all in their transaction. They don't
+  overlap, and their end isn't tried from inside another block;
+- tasks with one Context for all: what such a task starts while another one is in a
+  block inherits the Context, and so can't be told from what that one starts;
+- manual transactions of sync code last as long as no task is suspended;
+- executescript() commits what is open, also in unpatched Django;
+- an iteration isn't continued after a rollback, nor after the end of its block;
+- async_to_sync(), whose loops have threads of their own, loops that are closed
+  with tasks on them, and SQLite in memory, where close() does nothing.
 """
 
 import asyncio
+import contextvars
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
-from django.core.exceptions import SynchronousOnlyOperation
-from django.db import connection
-from django.db.transaction import TransactionManagementError, atomic
+from django.core.handlers.asgi import ASGIHandler
+from django.db import connections, transaction
+from django.dispatch import Signal
+from django.http import HttpResponse
 
 from tests_ticket31997.models import Question
+from tests_ticket31997.patience import PATIENCE
 
-# The transaction is another task's, or was rolled back under its code.
-REFUSALS = (SynchronousOnlyOperation, TransactionManagementError)
-# One instance that all tasks share, entered as it is and as a decorator.
-REUSED = atomic()
+try:
+    from django.db import isolated_connections
+except ImportError:  # The base.
+    isolated_connections = nullcontext
+
+ALIASES = ("default", "other")
+TABLE = Question._meta.db_table
+# An instance for each alias that all tasks share.
+REUSED = {alias: transaction.atomic(alias) for alias in ALIASES}
+BLOCKS = {
+    "atomic": transaction.atomic,
+    "durable": partial(transaction.atomic, durable=True),
+    "no savepoint": partial(transaction.atomic, savepoint=False),
+    "one instance": REUSED.__getitem__,
+}
+WAITS = {
+    "await": lambda task: task,
+    "gather": asyncio.gather,
+    "shield": asyncio.shield,
+    "wait_for": partial(asyncio.wait_for, timeout=None),
+}
+
+
+class Op(NamedTuple):
+    """An operation.
+
+    Attributes:
+        name: a method of Run, "_" for each space, tells what it does.
+        how: which variant of it.
+        body: the operations in it, or (send, run) a tuple of such bodies.
+        alias: that of the connection.
+        catch: whether what it raises ends here.
+    """
+
+    name: str
+    how: str = ""
+    body: tuple = ()
+    alias: str = "default"
+    catch: bool = False
+
+    def __repr__(self) -> str:
+        defaults = {**self._field_defaults, "name": None}
+        values = [
+            f"{name}={value!r}"
+            for name, value in self._asdict().items()
+            if value != defaults[name]
+        ]
+        return f"Op({', '.join(values)})"
 
 
 class Boom(Exception):
     """Raised by a program."""
 
 
-@dataclass(frozen=True)
-class Write:
-    """Insert a row."""
+class HookBoom(Exception):
+    """Raised by a hook: the transaction is committed."""
 
 
-@dataclass(frozen=True)
-class Await:
-    """Stop until the schedule goes on."""
+class Told(Boom):
+    """How an operation ended that didn't succeed, in short."""
 
 
-@dataclass(frozen=True)
-class Raise:
-    """Raise Boom."""
+def in_short(error: Exception) -> str:
+    """Return what an error says, with who and where, as the model words it."""
+    told = {
+        r"The task '([\w-]+)' .* the connection '(\w+)'\. ": "foreign",
+        r"An atomic block on the connection '(\w+)' was rolled back": "broken",
+        r"Use atomic\(\), as the connection '(\w+)' is shared": "autocommit",
+        r"An error occurred in the current transaction": "aborted",
+        r".*(?:new connection in an atomic block|closed database|is closed)": "closed",
+        r"A durable atomic block cannot be nested": "durable",
+        r"The rollback flag doesn't work outside": "no block",
+        r"on_commit\(\) cannot be used in manual": "manual",
+        "hook": "hook",
+    }
+    for regex, word in told.items():
+        if match := re.match(regex, str(error)):
+            return " ".join((word, *match.groups()))
+    return f"{type(error).__name__}: {error}"
 
 
-@dataclass(frozen=True)
-class Block:
-    """Run operations in an atomic block.
-
-    Attributes:
-        body: the operations.
-        catch: whether what the block raises ends here.
-        reused: whether the block is an entry into the instance all tasks share.
-    """
-
-    body: tuple
-    catch: bool = False
-    reused: bool = False
-
-
-@dataclass(frozen=True)
-class Spawn:
-    """Start a task.
+@dataclass(eq=False, repr=False)
+class Party:
+    """Code that runs by itself: a task, a callback, or sync code.
 
     Attributes:
-        body: its operations.
-        wait: whether the task is waited for at once.
+        name: its task's name, or "".
+        chain: the blocks that it is in. Parties with one Context have one list.
+        on_loop: whether a loop is running around it.
+        isolated: its own connections by alias, in isolated_connections().
+        ended: whether its task has ended.
+        timeouts: the asyncio.timeout() contexts that it is in.
     """
 
-    body: tuple
-    wait: bool = False
+    name: str
+    chain: list["Frame"]
+    on_loop: bool = True
+    isolated: "dict[str, Conn] | None" = None
+    ended: bool = False
+    timeouts: list[asyncio.Timeout] = field(default_factory=list)
+
+    def own(self, conn: "Conn") -> "Frame | None":
+        """Return the innermost block on a connection that it is in."""
+        self.chain[:] = [frame for frame in self.chain if not frame.exited]
+        return next((f for f in reversed(self.chain) if f.conn is conn), None)
+
+    def is_beside_owner(self) -> bool:
+        """Return whether another task with its Context is in a block."""
+        owners = {f.owner for f in self.chain if f.live and not f.exited} - {self}
+        return any(owner.chain is self.chain for owner in owners)
 
 
-@dataclass
-class OpenBlock:
-    """A block as the oracle sees it.
+@dataclass(eq=False, repr=False)
+class Frame:
+    """A block, a manual transaction, or what follows a raw savepoint.
 
     Attributes:
-        failed: whether it raised, or None as long as it is open.
+        conn: the connection.
+        owner: the party of the task that it belongs to, or None.
+        outer: the innermost block around it when it was entered.
+        added: the connection's uncommitted rows at that time.
+        savepoint: whether it can be rolled back by itself.
+        recorded: whether it is one that has to be told if it is broken.
+        failed: whether its code knows that what was done inside it is rolled back.
+        broken: whether it was rolled back while its code was inside.
+        exited: whether it has ended.
     """
 
-    failed: bool | None = None
+    conn: "Conn"
+    owner: Party | None
+    outer: "Frame | None"
+    added: frozenset[str]
+    savepoint: bool = True
+    recorded: bool = False
+    failed: bool = False
+    broken: bool = False
+    exited: bool = False
+
+    @property
+    def live(self) -> bool:
+        """Whether it has an owner (T1c)."""
+        return self.owner is not None and not self.owner.ended
+
+    def holds(self, party: Party) -> bool:
+        """Return whether a party is inside, or all are."""
+        return not self.live or self.owner is party or self in party.chain
 
 
-@dataclass
-class Run:
-    """The running of a program.
+class Hook(NamedTuple):
+    """What is to run at the end of a transaction."""
+
+    name: str
+    how: str
+    frames: tuple[Frame, ...]
+
+
+@dataclass(eq=False, repr=False)
+class Conn:
+    """A connection as the model sees it.
 
     Attributes:
-        writes: for each row written, the blocks that it was in.
-        refusals: how many times one of REFUSALS was raised.
-        waiting: the futures of tasks that stopped at an await.
-        tasks: all tasks started.
+        alias: its alias.
+        database: the committed rows.
+        frames: its blocks from the outermost one, without those that are broken.
+        manual: a manual transaction.
+        raws: its raw savepoints.
+        added: the rows that aren't committed.
+        hooks: what runs at the end of the transaction.
+        ran: the names of all hooks that have run.
+        needs_rollback: whether nothing but an end of a block is possible.
+        closed: whether it was closed in a block.
+        rollbacks: how many times something was rolled back, or it was closed.
     """
 
-    writes: list[tuple[str, list[OpenBlock]]] = field(default_factory=list)
-    refusals: int = 0
-    waiting: list[asyncio.Future] = field(default_factory=list)
-    tasks: list[asyncio.Task] = field(default_factory=list)
+    alias: str
+    database: set[str] = field(default_factory=set)
+    frames: list[Frame] = field(default_factory=list)
+    manual: Frame | None = None
+    raws: list[Frame] = field(default_factory=list)
+    added: set[str] = field(default_factory=set)
+    hooks: list[Hook] = field(default_factory=list)
+    ran: set[str] = field(default_factory=set)
+    needs_rollback: bool = False
+    closed: bool = False
+    rollbacks: int = 0
 
-    async def task(self, body: tuple, chain: tuple) -> None:
-        """Run a task's operations; what they raise ends the task only."""
-        try:
-            await self.execute(body, chain)
-        except (Boom, *REFUSALS, asyncio.CancelledError) as e:
-            self.note(e)
+    @property
+    def in_transaction(self) -> bool:
+        return bool(self.frames or self.manual)
 
-    def note(self, error: BaseException) -> None:
-        """Count a refusal."""
-        self.refusals += isinstance(error, REFUSALS)
+    @property
+    def visible(self) -> set[str]:
+        return self.database | self.added
 
-    async def execute(self, body: tuple, chain: tuple) -> None:
-        """Run operations.
+    def around(self, party: Party) -> list[Frame]:
+        """Return what decides about a write: the own blocks, and shared ones (T5)."""
+        frames = [frame for frame in self.frames if frame.holds(party)]
+        raws = [raw for raw in self.raws if raw.outer in frames]
+        manual = [self.manual] if self.manual and self.manual.holds(party) else []
+        return manual + raws + frames
 
-        Args:
-            body: the operations.
-            chain: the blocks around them, of the task and of those it was
-                started in.
-        """
-        for operation in body:
-            match operation:
-                case Write():
-                    name = str(len(self.writes))
-                    around = [block for block in chain if block.failed is None]
-                    self.writes.append((name, around))
-                    try:
-                        Question.objects.create(question_text=name)
-                    except REFUSALS:
-                        self.writes[int(name)] = (name, [OpenBlock(failed=True)])
-                        raise
-                case Await():
-                    future = asyncio.get_running_loop().create_future()
-                    self.waiting.append(future)
-                    try:
-                        await future
-                    finally:
-                        if future in self.waiting:
-                            self.waiting.remove(future)
-                case Raise():
-                    raise Boom
-                case Block():
-                    await self.block(operation, chain)
-                case Spawn():
-                    task = asyncio.create_task(self.task(operation.body, chain))
-                    self.tasks.append(task)
-                    if operation.wait:
-                        await asyncio.shield(task)
+    def refusal(self, party: Party) -> str | None:
+        """Return why a party may not use the connection now (T0 to T1c)."""
+        if (own := party.own(self)) and own.broken:
+            return f"broken {self.alias}"
+        frame = next((f for f in reversed(self.frames) if f.live), None)
+        if frame is None or frame.owner is party:
+            return None
+        is_sibling = frame.owner.chain is party.chain
+        if party.on_loop and frame in party.chain and not is_sibling:
+            return None
+        return f"foreign {frame.owner.name} {self.alias}"
 
-    async def block(self, operation: Block, chain: tuple) -> None:
-        """Run operations in an atomic block."""
-        opened = OpenBlock()
-        try:
-            with REUSED if operation.reused else atomic():
-                await self.execute(operation.body, (*chain, opened))
-        except (Boom, *REFUSALS) as e:
-            opened.failed = True
-            if not operation.catch:
-                raise
-            self.note(e)
-        except asyncio.CancelledError:
-            opened.failed = True
-            raise
-        else:
-            opened.failed = False
+    def query(self, party: Party) -> str | None:
+        """Return why a query fails."""
+        aborted = "aborted" if self.needs_rollback else None
+        return self.refusal(party) or ("closed" if self.closed else aborted)
 
-    async def main(self, program: tuple, schedule: list[tuple[int, bool]]) -> None:
-        """Run the tasks of a program to their end.
+    def enter(self, party: Party, how: str, owner: Party | None) -> Frame:
+        """Enter a block."""
+        if not self.in_transaction:
+            self.needs_rollback = False
+        savepoint = not self.in_transaction or not (
+            how == "no savepoint" or self.needs_rollback
+        )
+        outer = next(reversed(self.around(party)), None)
+        frame = Frame(self, owner, outer, frozenset(self.added), savepoint)
+        if party.isolated is None:
+            frame.recorded = party.on_loop or any(f.recorded for f in self.frames)
+        if frame.recorded:
+            party.chain.append(frame)
+        self.frames.append(frame)
+        return frame
 
-        Args:
-            program: the body of each task.
-            schedule: for each step, which of the waiting tasks is next and
-                whether it is cancelled. After its end, they go on in order.
-        """
-        for body in program:
-            self.tasks.append(asyncio.create_task(self.task(body, ())))
-        steps = iter(schedule)
-        while not all(task.done() for task in self.tasks):
-            await self.settle()
-            if self.waiting:
-                number, cancel = next(steps, (0, False))
-                future = self.waiting.pop(number % len(self.waiting))
-                if cancel:
-                    future.cancel()
-                else:
-                    future.set_result(None)
+    def exit(self, frame: Frame, failed: bool) -> str | None:
+        """End a block (T3, T3a, T5), and return what it raises."""
+        if frame.broken:
+            return None if failed else f"broken {self.alias}"
+        number = self.frames.index(frame)
+        above = self.frames[number + 1 :]
+        del self.frames[number:]
+        self.raws = [raw for raw in self.raws if raw.outer in self.frames]
+        told = above or (self.closed and frame.recorded)
+        for inner in above:
+            inner.broken = True
+        if self.closed:
+            self.needs_rollback = self.closed = bool(self.frames)
+            self.hooks = []
+        elif failed or above or self.needs_rollback:
+            self.roll_back(frame)
+        elif not self.in_transaction:
+            return self.commit()
+        return f"broken {self.alias}" if told and not failed else None
 
-    async def settle(self) -> None:
-        """Let every task run until it stops at an await or has ended."""
-        while True:
-            before = (len(self.waiting), len(self.tasks), len(self.writes))
-            for _ in range(5):
-                await asyncio.sleep(0)
-            if before == (len(self.waiting), len(self.tasks), len(self.writes)):
-                break
+    def roll_back(self, frame: Frame) -> None:
+        """Roll back what was done inside a block that has ended."""
+        self.rollbacks += 1
+        self.needs_rollback = not frame.savepoint
+        if frame.savepoint:
+            self.added = set(frame.added)
+            self.hooks = [hook for hook in self.hooks if frame not in hook.frames]
+
+    def commit(self) -> str | None:
+        """Commit, run the hooks, and return what those raise."""
+        self.database |= self.added
+        self.added, self.needs_rollback = set(), False
+        hooks, self.hooks = self.hooks, []
+        for hook in hooks:
+            self.ran.add(hook.name)
+            if hook.how == "fails":
+                return "hook"
+        return None
+
+    def close(self, party: Party) -> None:
+        """Close it (T7)."""
+        own = party.own(self)
+        if not (party.on_loop and own):
+            for frame in self.frames:
+                frame.broken = frame.recorded
+            self.frames = [frame for frame in self.frames if not frame.broken]
+            party.chain[:] = [f for f in party.chain if f.conn is not self]
+        self.rollbacks += 1
+        self.raws, self.added, self.hooks = [], set(), []
+        self.needs_rollback = self.closed = bool(self.frames)
+
+
+class View(ASGIHandler):
+    """Answers requests by a coroutine function, without middleware."""
+
+    def __init__(self, view: Callable[[], Coroutine]) -> None:
+        self.view = view
+
+    async def get_response_async(self, request):
+        await self.view()
+        return HttpResponse()
 
 
 @dataclass(frozen=True)
@@ -195,58 +347,667 @@ class Verdict:
     """What the oracle says of a run.
 
     Attributes:
-        lost: acknowledged writes that are missing.
-        phantom: rolled-back writes that are present.
-        unclean: what is wrong with the connection's state afterwards.
-        refusals: how many times one of REFUSALS was raised.
+        lost: acknowledged writes that are missing, hooks that didn't run.
+        phantom: rolled-back writes that are present, hooks that did run.
+        dirty: reads of what another task hadn't committed.
+        wrong: what isn't as the model says, and what is left on a connection.
+        refusals: how often each kind of refusal was expected, and came.
+        steps: between how many tasks the schedule could choose, and which it took.
     """
 
-    lost: frozenset
-    phantom: frozenset
-    unclean: tuple
-    refusals: int
+    lost: frozenset[str]
+    phantom: frozenset[str]
+    dirty: tuple[str, ...]
+    wrong: tuple[str, ...]
+    refusals: dict[str, int]
+    steps: tuple[tuple[int, int], ...]
+
+    @property
+    def loses(self) -> bool:
+        """Whether somebody was told what isn't so."""
+        return bool(self.lost or self.phantom or self.dirty)
 
 
-def run(program: tuple, schedule: list[tuple[int, bool]]) -> Verdict:
-    """Run a program by a schedule and ask the oracle.
+class Run:
+    """The running of a program."""
 
-    A write is acknowledged if every block that was open around it, in its own
-    task and in those it was started in, exited without an exception.
+    def __init__(self, schedule: list[tuple[int, str]], strict: bool) -> None:
+        """Initialize.
 
-    Args:
-        program: the body of each task.
-        schedule: see Run.main().
+        Args:
+            schedule: see run().
+            strict: whether the model has a say.
+        """
+        self.schedule = iter(schedule)
+        self.strict = strict
+        self.conns = {alias: Conn(alias) for alias in ALIASES}
+        self.loop = asyncio.new_event_loop()
+        self.sync = Party("", [], on_loop=False)
+        # Tasks that haven't ended, and the futures of those that can go on.
+        self.tasks: dict[Party, asyncio.Task] = {}
+        self.waiting: dict[Party, asyncio.Future] = {}
+        self.writes: dict[str, list[Frame]] = {}
+        self.opened: list[tuple] = []
+        # Hooks; and whether one that failed has dropped those after it.
+        self.ran: set[str] = set()
+        self.hooks: set[str] = set()
+        self.drops = False
+        self.exiting = self.sync
+        self.common = (contextvars.Context(), [])
+        self.names = (str(number) for number in range(10_000))
+        # Requests that wait for threads, and iterations.
+        self.busy = self.iterating = 0
+        self.dirty: list[str] = []
+        self.wrong: list[str] = []
+        self.refusals: dict[str, int] = defaultdict(int)
+        self.steps: list[tuple[int, int]] = []
 
-    Returns:
-        The verdict. The connection is clean afterwards in any case.
-    """
-    Question.objects.all().delete()
-    state = Run()
-    asyncio.run(state.main(program, schedule))
-    unclean = tuple(
-        name
-        for name, wrong in (
-            ("in_atomic_block", connection.in_atomic_block),
-            ("atomic_blocks", connection.atomic_blocks),
-            ("savepoint_ids", connection.savepoint_ids),
-            ("open_block", getattr(connection, "open_block", None)),
-            ("autocommit", not connection.get_autocommit()),
+    def attempt(self, expected: str | None, function: Callable, *args):
+        """Call a function, and see whether it ends as expected.
+
+        Raises:
+            Told: it raised an error.
+        """
+        told = None
+        try:
+            return function(*args)
+        except Exception as e:
+            told = in_short(e)
+            raise Told(told) from None
+        finally:
+            if told == expected:
+                self.refusals[str(told).partition(" ")[0]] += 1
+            elif self.strict:
+                self.wrong.append(f"{told} instead of {expected}")
+
+    def conn(self, party: Party, alias: str) -> Conn:
+        conn = self.conns[alias]
+        if party.isolated is None or not self.strict:
+            return conn
+        new = Conn(alias, conn.database, ran=conn.ran)
+        return party.isolated.setdefault(alias, new)
+
+    def would_lock(self, party: Party, alias: str) -> bool:
+        """Return whether SQLite would have one connection wait for another one."""
+        return bool(
+            self.strict
+            and party.isolated is not None
+            and connections[alias].vendor == "sqlite"
+            and (self.conns[alias].in_transaction or self.iterating)
         )
-        if wrong
-    )
-    if unclean:
+
+    def spawn(
+        self, parent: Party, body: tuple, how: str = "", create=None, conn=None
+    ) -> asyncio.Task:
+        """Start a task, outside of the blocks on a connection if one is given."""
+        chain = [frame for frame in parent.chain if frame.conn is not conn]
+        context = None
+        if how == "new context":
+            chain, context = [], contextvars.Context()
+        elif how == "one context":
+            context, chain = self.common
+        elif how == "own context" and parent in self.tasks:
+            chain, context = parent.chain, self.tasks[parent].get_context()
+        party = Party(f"t{next(self.names)}", chain)
+        if create is None:
+            create = partial(asyncio.Task, loop=self.loop, eager_start=how == "eager")
+        task = create(self.life(party, body, how), name=party.name, context=context)
+        if not party.ended:
+            self.tasks[party] = task
+        return task
+
+    def may_start(self, party: Party) -> bool:
+        """Return whether the language has a party start others."""
+        is_beside = party.is_beside_owner()
+        return party.on_loop and party.isolated is None and not is_beside
+
+    async def life(self, party: Party, body: tuple, how: str = "") -> None:
+        """Run a task's operations; what they raise ends the task only."""
+        self.tasks[party] = asyncio.current_task()
+        try:
+            if how == "request":
+                await self.request(party, body)
+            else:
+                await self.execute(party, body)
+        except (Boom, asyncio.CancelledError):
+            pass
+        finally:
+            party.ended = True
+            del self.tasks[party]
+
+    async def execute(self, party: Party, body: tuple) -> None:
+        """Run operations, each with the method of its name."""
+        for op in body:
+            try:
+                await getattr(self, op.name.replace(" ", "_"))(party, op)
+            except Boom:
+                if not op.catch:
+                    raise
+
+    def drive(self, party: Party, body: tuple) -> None:
+        """Run operations of code that can't await."""
+        try:
+            self.execute(party, body).send(None)
+        except (Boom, StopIteration):
+            return
+        raise AssertionError("It awaited.")
+
+    async def write(self, party: Party, op: Op) -> None:
+        """Insert a row: by create, bulk_create or what only the vendor has."""
+        if self.would_lock(party, op.alias):
+            return
+        conn, connection = self.conn(party, op.alias), connections[op.alias]
+        expected = conn.query(party)
+        name = next(self.names)
+        around = conn.around(party)
+        insert = f"INSERT INTO {TABLE} (question_text) VALUES ('{name}')"
+        manager = Question.objects.using(op.alias)
+        question = Question(question_text=name)
+
+        def by_vendor():
+            with connection.cursor() as cursor:
+                if connection.vendor == "postgresql":
+                    sql = f"COPY {TABLE} (question_text) FROM STDIN"
+                    with cursor.copy(sql) as copy:
+                        copy.write_row((name,))
+                elif around:
+                    cursor.execute(insert)
+                else:
+                    cursor.executescript(insert)
+
+        if op.how == "vendor":
+            if connection.vendor == "postgresql" and expected == "aborted":
+                expected = None
+            self.attempt(expected, by_vendor)
+        elif op.how == "bulk":
+            self.attempt(expected, manager.bulk_create, [question])
+        else:
+            self.attempt(expected, partial(question.save, using=op.alias))
+        self.writes[name] = around
+        (conn.added if conn.in_transaction else conn.database).add(name)
+
+    def see(self, party: Party, conn: Conn, rows: set[str]) -> None:
+        """Note rows of tasks that are in blocks which the party isn't in."""
+        for name in rows & self.writes.keys():
+            for frame in self.writes[name]:
+                if not (frame.exited or frame.broken or frame.holds(party)):
+                    self.dirty.append(name)
+
+    async def read(self, party: Party, op: Op) -> None:
+        """Read all rows."""
+        if self.would_lock(party, op.alias):
+            return
+        conn = self.conn(party, op.alias)
+        texts = Question.objects.using(op.alias).values_list("question_text", flat=True)
+        rows = set(self.attempt(conn.query(party), list, texts))
+        if self.strict and rows != conn.visible:
+            self.wrong.append(f"read {rows} instead of {conn.visible}")
+        self.see(party, conn, rows)
+
+    async def iterate(self, party: Party, op: Op) -> None:
+        """Read a row, run the body, and read another row."""
+        conn = self.conn(party, op.alias)
+        if party.isolated is not None:
+            return await self.execute(party, op.body)
+        texts = Question.objects.using(op.alias).values_list("question_text", flat=True)
+        cursor = None
+        rows: Iterator = iter(())
+        visible = set(conn.visible)
+
+        def begin():
+            nonlocal cursor, rows
+            if op.how == "iterator":
+                rows = texts.iterator(chunk_size=1)
+            else:
+                cursor = connections[op.alias].cursor()
+                cursor.execute(f"SELECT question_text FROM {TABLE}")
+                rows = (row for (row,) in iter(cursor.fetchone, None))
+                if op.how == "iter":
+                    rows = (row for (row,) in cursor)
+
+        def fetch(function):
+            row = self.attempt(expected, function)
+            seen = {row} - {None}
+            if self.strict and not seen <= visible | conn.visible:
+                self.wrong.append(f"fetched {row}, not in {visible | conn.visible}")
+            self.see(party, conn, seen)
+            return seen
+
+        expected = conn.query(party)
+        before = conn.rollbacks
+        innermost = conn.frames[-1] if conn.frames else None
+        self.iterating += 1
+        try:
+            if op.how == "iterator":
+                begin()
+            else:
+                self.attempt(expected, begin)
+            first = fetch(partial(next, rows, None))
+            await self.execute(party, op.body)
+            is_there = innermost is None or innermost in conn.frames
+            expected = conn.refusal(party)
+            if not self.strict or (is_there and conn.rollbacks == before):
+                if op.how == "fetchone":
+                    fetch(lambda: (cursor.fetchone() or [None])[0])
+                elif first:
+                    fetch(partial(next, rows, None))
+        finally:
+            self.iterating -= 1
+            if hasattr(rows, "close"):
+                rows.close()
+            if cursor:
+                cursor.close()
+
+    async def wait(self, party: Party, op: Op) -> None:
+        """Stop until the schedule goes on."""
+        if self.tasks.get(party) is None or (
+            party.isolated
+            and connections[op.alias].vendor == "sqlite"
+            and any(conn.frames for conn in party.isolated.values())
+        ):
+            return
+        self.waiting[party] = self.loop.create_future()
+        try:
+            await self.waiting[party]
+        finally:
+            self.waiting.pop(party, None)
+
+    async def fail(self, party: Party, op: Op) -> None:
+        """Raise Boom."""
+        raise Boom
+
+    async def set_rollback(self, party: Party, op: Op) -> None:
+        """Mark the innermost block for rollback."""
+        conn = self.conn(party, op.alias)
+        expected = conn.refusal(party)
+        if self.strict and expected and not party.on_loop:
+            return
+        expected = expected or (None if conn.frames else "no block")
+        self.attempt(expected, transaction.set_rollback, True, op.alias)
+        conn.needs_rollback = True
+        for frame in conn.around(party)[-1:]:
+            frame.failed = True
+
+    async def on_commit(self, party: Party, op: Op) -> None:
+        """Have a hook that maybe fails, is robust, or starts an eager task."""
+        conn = self.conn(party, op.alias)
+        expected = conn.refusal(party)
+        is_manual = conn.manual and not conn.frames
+        if not expected and is_manual:
+            expected = "manual"
+        is_now = not expected and not conn.frames
+        if is_now and op.how == "fails":
+            expected = "hook"
+        name = next(self.names)
+        # The end of a raw savepoint doesn't concern hooks.
+        self.writes[name] = [f for f in conn.around(party) if f not in conn.raws]
+
+        def hook():
+            self.ran.add(name)
+            by = self.exiting
+            self.drops |= op.how == "fails"
+            if "fails" in op.how:
+                raise HookBoom("hook")
+            if op.how == "eager" and self.may_start(by):
+                self.spawn(by, op.body, "eager", conn=conn)
+
+        self.hooks.add(name)
+        model = Hook(name, op.how, tuple(f for f in conn.frames if f.savepoint))
+        if is_now:
+            conn.ran.add(name)
+        on_commit = partial(transaction.on_commit, robust="robust" in op.how)
+        exiting, self.exiting = self.exiting, party
+        try:
+            self.attempt(expected, on_commit, hook, op.alias)
+        except Told:
+            if name not in self.ran:
+                del self.writes[name]
+            raise
+        finally:
+            self.exiting = exiting
+        if not is_now:
+            conn.hooks.append(model)
+
+    async def close(self, party: Party, op: Op) -> None:
+        """Close the connection, or let housekeeping do it."""
+        conn, connection = self.conn(party, op.alias), connections[op.alias]
+        refusal, around = conn.refusal(party), conn.around(party)
+        if self.strict and (conn.manual or self.iterating):
+            return
+        if op.how == "old":
+            self.attempt(None, connection.close_if_unusable_or_obsolete)
+            if refusal:
+                return
+        else:
+            self.attempt(refusal if party.on_loop else None, connection.close)
+        for frame in around:
+            frame.failed = True
+        if self.strict:
+            conn.close(party)
+
+    def enter(self, party: Party, op: Op) -> tuple[Frame, transaction.Atomic]:
+        """Enter a block, whose owner is its task (T0)."""
+        conn = self.conn(party, op.alias)
+        how = op.how
+        if conn.manual and not conn.frames and how == "no savepoint":
+            how = "atomic"
+        durable = "durable" if how == "durable" and conn.frames else None
+        block = BLOCKS[how](op.alias)
+        self.attempt(conn.refusal(party) or durable, block.__enter__)
+        is_task = party.isolated is None and party in self.tasks
+        return conn.enter(party, how, party if is_task else None), block
+
+    def leave(self, party: Party, frame: Frame, block, error) -> None:
+        """End a block."""
+        expected = None
+        if self.strict:
+            expected = frame.conn.exit(frame, error is not None)
+        else:
+            frame.conn.frames.remove(frame)
+            frame.conn.needs_rollback = False
+        frame.exited = True
+        exiting, self.exiting = self.exiting, party
+        try:
+            info = (type(error), error, None) if error else (None, None, None)
+            self.attempt(expected, block.__exit__, *info)
+            frame.failed |= error is not None
+        except Told as e:
+            frame.failed |= str(e) != "hook"
+            raise
+        finally:
+            self.exiting = exiting
+            if frame.failed and not frame.savepoint and frame.outer:
+                frame.outer.failed = True
+
+    async def block(self, party: Party, op: Op) -> None:
+        """Run the body in an atomic block."""
+        frame, block = self.enter(party, op)
+        error = None
+        try:
+            await self.execute(party, op.body)
+        except (Boom, asyncio.CancelledError) as e:
+            error = e
+        self.leave(party, frame, block, error)
+        if error:
+            raise error
+
+    async def open(self, party: Party, op: Op) -> None:
+        """Enter a block that whoever comes ends, as with a late generator."""
+        is_manual = self.strict and self.conns[op.alias].manual
+        if party.on_loop and party.isolated is None and not is_manual:
+            self.opened.append(self.enter(party, op))
+
+    async def end(self, party: Party, op: Op) -> None:
+        """End the oldest of those blocks."""
+        locks = any(conn.frames for conn in (party.isolated or {}).values())
+        if self.opened and not (locks and connections[op.alias].vendor == "sqlite"):
+            self.leave(party, *self.opened.pop(0), Boom() if op.how == "fail" else None)
+
+    async def savepoint(self, party: Party, op: Op) -> None:
+        """Run the body after a raw savepoint, and release it or roll it back."""
+        conn = self.conn(party, op.alias)
+        if self.strict and (not conn.frames or conn.raws):
+            return await self.execute(party, op.body)
+        savepoint = partial(transaction.savepoint, op.alias)
+        sid = self.attempt(conn.query(party), savepoint)
+        outer = next(reversed(conn.around(party)), None)
+        raw = Frame(conn, None, outer, frozenset(conn.added))
+        conn.raws.append(raw)
+        await self.execute(party, op.body)
+        if self.strict and (raw not in conn.raws or conn.frames[-1] is not outer):
+            return
+        end = getattr(transaction, f"savepoint_{op.how}")
+        self.attempt(conn.query(party), end, sid, op.alias)
+        conn.raws = [other for other in conn.raws if other is not raw]
+        if op.how == "rollback":
+            raw.failed = True
+            conn.added = set(raw.added)
+            conn.rollbacks += 1
+
+    async def manual(self, party: Party, op: Op) -> None:
+        """Run the body with autocommit off, which code on a loop can't (T1e)."""
+        conn, connection = self.conn(party, op.alias), connections[op.alias]
+        if self.strict and party.isolated is not None:
+            return
+        is_busy = self.tasks or conn.in_transaction or party.own(conn)
+        if self.strict and not party.on_loop and is_busy:
+            return await self.execute(party, op.body)
+        expected = f"autocommit {op.alias}" if party.on_loop else None
+        self.attempt(expected, transaction.set_autocommit, False, op.alias)
+        owner = party if party.on_loop else None
+        conn.manual = manual = Frame(conn, owner, None, frozenset())
+        try:
+            # On SQLite this begins it.
+            await self.write(party, op._replace(how=""))
+            await self.execute(party, op.body)
+        finally:
+            conn.manual = None
+            manual.exited = True
+            manual.failed = op.how == "rollback"
+            self.attempt(None, getattr(connection, op.how))
+            expected = conn.commit() if op.how == "commit" else conn.roll_back(manual)
+            if op.how == "rollback":
+                conn.hooks = []
+            self.attempt(expected, transaction.set_autocommit, True, op.alias)
+
+    async def start(self, party: Party, op: Op) -> None:
+        """Start a task and maybe wait for it."""
+        if not self.may_start(party):
+            return
+        if op.how == "group" and party in self.tasks:
+            async with asyncio.TaskGroup() as group:
+                self.spawn(party, op.body, create=group.create_task)
+            return
+        task = self.spawn(party, op.body, op.how)
+        if op.how in WAITS and party in self.tasks:
+            await WAITS[op.how](task)
+
+    async def send(self, party: Party, op: Op) -> None:
+        """Send a signal to a receiver for each of the bodies."""
+        if party not in self.tasks or not self.may_start(party):
+            return
+        chain = [*party.chain]
+
+        def receiver(body):
+            async def receive(**kwargs):
+                await self.life(Party(asyncio.current_task().get_name(), chain), body)
+
+            return receive
+
+        signal = Signal()
+        for body in op.body:
+            signal.connect(receiver(body), weak=False)
+        try:
+            await signal.asend(None)
+        finally:
+            # They run in one Context, which is then the sender's.
+            party.chain[:] = chain
+
+    async def timeout(self, party: Party, op: Op) -> None:
+        """Run the body until the schedule has it time out."""
+        if party not in self.tasks:
+            return await self.execute(party, op.body)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as timeout:
+                party.timeouts.append(timeout)
+                try:
+                    await self.execute(party, op.body)
+                finally:
+                    party.timeouts.remove(timeout)
+
+    async def call(self, party: Party, op: Op) -> None:
+        """Run the body in a callback, or as a greenlet's code beside the loop."""
+        if not self.may_start(party):
+            return
+        is_new = op.how.endswith("new context")
+        context = contextvars.Context() if is_new else contextvars.copy_context()
+        other = Party("", [] if is_new else [*party.chain])
+        if op.how.startswith("soon"):
+            self.loop.call_soon(self.drive, other, op.body, context=context)
+        else:
+            context.run(self.drive, other, op.body)
+
+    async def isolated(self, party: Party, op: Op) -> None:
+        """Run the body in isolated_connections(), or in an ASGI request."""
+        if not party.on_loop or party.isolated is not None:
+            return await self.execute(party, op.body)
+        if op.how == "request":
+            if not party.is_beside_owner():
+                self.spawn(party, op.body, "request")
+            return
+        others = [p for p in self.tasks if p is not party and p.chain is party.chain]
+        if others or party.chain is self.common[1]:
+            return await self.execute(party, op.body)
+        with isolated_connections():
+            await self.isolate(party, op.body)
+
+    async def isolate(self, party: Party, body: tuple) -> None:
+        party.isolated = {}
+        try:
+            await self.execute(party, body)
+        finally:
+            party.isolated = None
+            if self.strict:
+                for connection in connections.all(initialized_only=True):
+                    connection.close()
+                    del connections[connection.alias]
+
+    async def request(self, party: Party, body: tuple) -> None:
+        async def view():
+            self.busy -= 1
+            try:
+                with suppress(Boom):
+                    await self.isolate(party, body)
+            finally:
+                self.busy += 1
+
+        messages = iter([{"type": "http.request"}])
+
+        async def receive():
+            return next(messages, None) or await self.loop.create_future()
+
+        async def send(message):
+            pass
+
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+        self.busy += 1
+        try:
+            await View(view)(scope | {"query_string": b""}, receive, send)
+        finally:
+            self.busy -= 1
+
+    async def run(self, party: Party, op: Op) -> None:
+        """Start a task for each of the bodies, and run the loop."""
+        if not party.on_loop:
+            is_manual = any(conn.manual for conn in self.conns.values())
+            is_last = op.how == "to the end" or is_manual
+            self.loop.run_until_complete(self.advance(party, op.body, is_last))
+
+    async def advance(self, party: Party, bodies: tuple, is_last: bool) -> None:
+        for body in bodies:
+            self.spawn(party, body)
+        await self.settle()
+        while self.tasks:
+            number, action = next(self.schedule, (0, "go on"))
+            if action == "pause" and not is_last:
+                return
+            parties = [*(self.tasks if action == "cancel" else self.waiting)]
+            if not parties:
+                self.wrong.append("No task can go on.")
+                return
+            number %= len(parties)
+            self.steps.append((number, len(parties)))
+            chosen = parties[number]
+            if action == "cancel" and chosen.timeouts:
+                chosen.timeouts[-1].reschedule(0)
+            elif action == "cancel":
+                self.tasks[chosen].cancel()
+            else:
+                self.waiting.pop(chosen).set_result(None)
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Let every task run until it stops at an await or has ended."""
+        deadline = time.monotonic() + PATIENCE
+        await asyncio.sleep(0)
+        # Counting rounds, which is the public way, takes most of the time.
+        while self.loop._ready or self.busy:
+            await asyncio.sleep(0)
+            if self.busy and time.monotonic() > deadline:
+                raise TimeoutError(f"A request still runs after {PATIENCE} seconds.")
+
+    def end_all(self) -> None:
+        """Let all that is open come to its end, in sync code."""
+        self.drive(self.sync, (Op("run", "to the end", catch=True),))
+        while self.opened:
+            self.drive(self.sync, (Op("end", catch=True),))
+        self.loop.close()
+
+
+def clean(alias: str) -> Iterator[str]:
+    """Yield what is wrong with a connection, after which it's closed."""
+    connection = connections[alias]
+    state = {
+        "autocommit": not connection.get_autocommit(),
+        "closed_in_transaction": connection.closed_in_transaction,
+    }
+    names = "in_atomic_block atomic_blocks savepoint_ids run_on_commit open_block"
+    state |= {name: getattr(connection, name, None) for name in names.split()}
+    wrong = [name for name, value in state.items() if value]
+    yield from (f"{name} of {alias}" for name in wrong)
+    if wrong:
         connection.close()
         connection.connection = None
-    present = set(Question.objects.values_list("question_text", flat=True))
-    acknowledged = {
+
+
+def run(
+    program: tuple, schedule: list[tuple[int, str]], *, strict: bool = True
+) -> Verdict:
+    """Run a program by a schedule and ask the oracle.
+
+    Args:
+        program: the operations of sync code, with loops in it.
+        schedule: for each step a number, modulo the tasks there are, and what
+            happens to that task: "go on" (after a wait), "cancel" (or time out), or
+            "pause", where the loop stops and sync code goes on. After its end, tasks
+            go on in order.
+        strict: whether the model has a say, as it has where connections are shared
+            with care.
+
+    Returns:
+        The verdict. The connections are clean afterwards in any case.
+    """
+    for alias in ALIASES:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(f"DELETE FROM {TABLE}")
+    state = Run(schedule, strict)
+    try:
+        state.drive(state.sync, program)
+        state.end_all()
+    finally:
+        unclean = [wrong for alias in ALIASES for wrong in clean(alias)]
+    present = set(state.ran)
+    for alias, conn in state.conns.items():
+        texts = Question.objects.using(alias).values_list("question_text", flat=True)
+        rows = set(texts)
+        present |= rows
+        if strict and rows != conn.database:
+            state.wrong.append(f"{rows} are in {alias} instead of {conn.database}")
+    ran = set().union(*(conn.ran for conn in state.conns.values()))
+    if strict and ran != state.ran:
+        state.wrong.append(f"the hooks {state.ran} ran instead of {ran}")
+    # What a hook that fails has dropped wasn't lost.
+    skipped = state.hooks - state.ran if state.drops else set()
+    told = {
         name
-        for name, around in state.writes
-        if not any(block.failed for block in around)
+        for name, around in state.writes.items()
+        if not any(frame.failed for frame in around)
     }
-    rolled_back = {name for name, _ in state.writes} - acknowledged
     return Verdict(
-        frozenset(acknowledged - present),
-        frozenset(rolled_back & present),
-        unclean,
-        state.refusals,
+        frozenset(told - present - skipped),
+        frozenset(state.writes.keys() - told & present),
+        tuple(state.dirty),
+        (*state.wrong, *unclean) if strict else (),
+        dict(state.refusals),
+        tuple(state.steps),
     )
