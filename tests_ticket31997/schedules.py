@@ -393,7 +393,9 @@ class Run:
         self.hooks: set[str] = set()
         self.drops = False
         self.exiting = self.sync
-        self.common = (contextvars.Context(), [])
+        self.common: tuple[contextvars.Context, list] = (contextvars.Context(), [])
+        # The chains of Contexts that several tasks are started in.
+        self.shared = [self.common[1]]
         self.names = (str(number) for number in range(10_000))
         # Requests that wait for threads, and iterations.
         self.busy = self.iterating = 0
@@ -519,7 +521,8 @@ class Run:
             if connection.vendor == "postgresql" and expected == "aborted":
                 expected = None
             self.attempt(expected, by_vendor)
-        elif op.how == "bulk":
+        elif op.how == "bulk" and not conn.closed:
+            # On SQLite it asks the driver for a limit before anything else.
             self.attempt(expected, manager.bulk_create, [question])
         else:
             self.attempt(expected, partial(question.save, using=op.alias))
@@ -807,6 +810,7 @@ class Run:
         if party not in self.tasks or not self.may_start(party):
             return
         chain = [*party.chain]
+        self.shared.append(chain)
 
         def receiver(body):
             async def receive(**kwargs):
@@ -855,8 +859,8 @@ class Run:
             if not party.is_beside_owner():
                 self.spawn(party, op.body, "request")
             return
-        others = [p for p in self.tasks if p is not party and p.chain is party.chain]
-        if others or party.chain is self.common[1]:
+        others = [p.chain for p in self.tasks if p is not party]
+        if any(chain is party.chain for chain in (*others, *self.shared)):
             return await self.execute(party, op.body)
         with isolated_connections():
             await self.isolate(party, op.body)

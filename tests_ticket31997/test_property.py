@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, find, given, note, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
-from tests_ticket31997.schedules import BLOCKS, WAITS, Op, run
+from tests_ticket31997.schedules import ALIASES, BLOCKS, WAITS, Op, run
 
 EXAMPLES = int(os.environ.get("TICKET31997_EXAMPLES") or 300)
 ALL = os.environ.get("TICKET31997_ALL")
@@ -64,36 +64,36 @@ NESTED = {
     "isolated": (1, ["", "request"]),
 }
 LANGUAGE = LEAVES | NESTED
-SYNC = {
+# Sync code, in which a loop runs to the end or until the schedule has it pause.
+RUN = {"run": (4, ["", "to the end"])}
+SYNC = {"on commit": (1, ["plain", "robust"])} | {
     name: LANGUAGE[name]
-    for name in "write read fail close end block savepoint manual".split()
-} | {
-    "set rollback": (1, [""]),
-    "on commit": (1, ["plain", "robust"]),
-    "run": (8, ["", "to the end"]),
+    for name in (*LEAVES, "set rollback", "block", "savepoint", "manual")
+    if name not in {"wait", "open"}
 }
 
 
-def bodies(*languages, aliases):
-    """Return a strategy for a body of operations.
+def bodies(language, nested, tasks, aliases):
+    """Return a strategy for bodies of operations.
 
     Args:
-        languages: that of the body, that of the bodies in it, and so on.
+        language: the operations.
+        nested: a strategy for the bodies in them.
+        tasks: a strategy for the bodies of the tasks that they start together.
         aliases: of the connections, each as often as it is there.
     """
-    language, *inner = languages
     names = [name for name, (times, _) in language.items() for _ in range(times)]
-    nested = bodies(*inner, aliases=aliases) if inner else st.just(())
+    several = st.lists(tasks, min_size=2, max_size=3).map(tuple)
 
     @st.composite
     def operations(draw):
         # By a name, as st.one_of() has each of its choices once.
         name = draw(st.sampled_from(names))
-        many = st.lists(nested, min_size=1, max_size=3).map(tuple)
+        within = several if name in {"send", "run"} else nested
         return Op(
             name,
             draw(st.sampled_from(language[name][1])),
-            () if name in LEAVES else draw(many if name in {"send", "run"} else nested),
+            () if name in LEAVES else draw(within),
             draw(st.sampled_from(aliases)),
             draw(st.booleans()),
         )
@@ -102,15 +102,27 @@ def bodies(*languages, aliases):
 
 
 def programs(language=LANGUAGE, sync=SYNC, aliases=("default",) * 4 + ("other",)):
-    """Return a strategy for programs: see bodies()."""
+    """Return a strategy for programs: sync code, tasks, and sync code again."""
+    task = code = st.just(())
     leaves = {name: value for name, value in language.items() if name in LEAVES}
-    return bodies(sync, language, language, language, leaves, aliases=aliases)
+    for words in (leaves, language, language):
+        task = bodies(words, task, task, aliases)
+    for words in (sync | RUN, sync | RUN) if sync else ():
+        code = bodies(words, code, task, aliases)
+    tasks = st.lists(task, min_size=2, max_size=4).map(tuple)
+    loop = st.builds(
+        Op,
+        st.just("run"),
+        st.sampled_from(RUN["run"][1]),
+        tasks,
+        st.just(ALIASES[0]),
+        st.booleans(),
+    )
+    return st.builds(lambda before, op, after: (*before, op, *after), code, loop, code)
 
 
 schedules = st.lists(
-    st.tuples(
-        st.integers(0, 5), st.sampled_from(["go on"] * 6 + ["cancel", "pause"])
-    ),
+    st.tuples(st.integers(0, 5), st.sampled_from(["go on"] * 6 + ["cancel", "pause"])),
     max_size=30,
 )
 
