@@ -4,9 +4,11 @@
 of the small programs in all of their interleavings.
 """
 
+import functools
 import itertools
 import logging
 import os
+import re
 import sys
 import threading
 import unittest
@@ -98,16 +100,25 @@ def bodies(language, nested, tasks, aliases):
             draw(st.booleans()),
         )
 
-    return st.lists(operations(), max_size=5).map(tuple)
+    return st.lists(operations(), min_size=1, max_size=4).map(tuple)
 
 
-def programs(language=LANGUAGE, sync=SYNC, aliases=("default",) * 4 + ("other",)):
-    """Return a strategy for programs: sync code, tasks, and sync code again."""
+def programs(
+    language=LANGUAGE, roots=None, sync=SYNC, aliases=ALIASES[:1] * 4 + ALIASES
+):
+    """Return a strategy for programs: sync code, tasks, and sync code again.
+
+    Args:
+        language: the operations of tasks.
+        roots: those of the tasks that sync code starts, if they are others.
+        sync: those of sync code, which always has runs of a loop.
+        aliases: see bodies().
+    """
     task = code = st.just(())
     leaves = {name: value for name, value in language.items() if name in LEAVES}
-    for words in (leaves, language, language):
+    for words in (leaves, language, roots or language):
         task = bodies(words, task, task, aliases)
-    for words in (sync | RUN, sync | RUN) if sync else ():
+    for words in (sync | RUN, sync | RUN) if sync is not None else ():
         code = bodies(words, code, task, aliases)
     tasks = st.lists(task, min_size=2, max_size=4).map(tuple)
     loop = st.builds(
@@ -115,16 +126,18 @@ def programs(language=LANGUAGE, sync=SYNC, aliases=("default",) * 4 + ("other",)
         st.just("run"),
         st.sampled_from(RUN["run"][1]),
         tasks,
-        st.just(ALIASES[0]),
+        st.just(""),
         st.booleans(),
     )
     return st.builds(lambda before, op, after: (*before, op, *after), code, loop, code)
 
 
-schedules = st.lists(
-    st.tuples(st.integers(0, 5), st.sampled_from(["go on"] * 6 + ["cancel", "pause"])),
-    max_size=30,
-)
+def lists_of_steps(*actions):
+    """Return a strategy for schedules, of what happens to which task."""
+    return st.lists(st.tuples(st.integers(0, 5), st.sampled_from(actions)), max_size=30)
+
+
+schedules = lists_of_steps(*["go on"] * 6, "cancel", "pause")
 
 
 def speed_up(connection, **kwargs):
@@ -176,3 +189,180 @@ class OwnershipTests(ScheduleTestCase):
             self.check(program, schedule)
 
         check()
+
+
+def some(names, **variants):
+    """Return the operations of those names, with these variants if they are given."""
+    times = {name: LANGUAGE[name] for name in names.split(", ") if name}
+    return times | {name: (3, hows) for name, hows in variants.items()}
+
+
+# What plain sharing loses by, each with as little else as it takes. Nothing fails
+# or is cancelled where that would do.
+BASE = some("write, wait, fail", block=["atomic"])
+VARIANTS = {
+    "atomic()": {"block": ["atomic"]},
+    "atomic(durable=True)": {"block": ["durable"]},
+    "atomic(savepoint=False)": {"block": ["no savepoint"]},
+    "one Atomic instance": {"block": ["one instance"]},
+    "copy(), executescript()": {"write": ["vendor"]},
+}
+STARTS = {
+    "task in a new Context": ["new context"],
+    "tasks in one Context": ["one context"],
+    "task in the parent's Context": ["own context"],
+    "eager task": ["eager"],
+    "TaskGroup": ["group"],
+    **{name: [name] for name in WAITS},
+}
+NO_FAIL = some("write, wait", block=["atomic"])
+CLASSES = (
+    {name: {"language": BASE | some("", **how)} for name, how in VARIANTS.items()}
+    | {name: {"roots": some("wait", start=how)} for name, how in STARTS.items()}
+    | {
+        "set_rollback()": {"language": NO_FAIL | some("set rollback")},
+        "raw savepoint": {"language": NO_FAIL | some("", savepoint=["rollback"])},
+        "on_commit()": {"language": some("wait, fail, on commit", block=["atomic"])},
+        "read": {"language": NO_FAIL | some("read")},
+        "iterator(), cursor": {"language": NO_FAIL | some("iterate")},
+        "close()": {"language": NO_FAIL | some("close")},
+        "block that others end": {"language": some("write, wait, open, end")},
+        "manual transaction": {"language": some("write, wait, manual")},
+        "timeout()": {
+            "language": NO_FAIL,
+            "roots": some("timeout"),
+            "actions": ["go on", "go on", "cancel"],
+        },
+        "Signal.asend()": {"roots": some("send")},
+        "callback": {
+            "language": some("write, open, end"),
+            "roots": some("wait", call=["soon", "soon, new context"]),
+        },
+        "code beside a task": {
+            "language": some("write, open, end"),
+            "roots": some("wait", call=["beside", "beside, new context"]),
+        },
+        "sync code between runs": {
+            "language": some("wait, fail", block=["atomic"]),
+            "sync": some("write"),
+            "actions": ["go on", "pause"],
+        },
+        "another alias": {"aliases": ALIASES[1:]},
+        "isolated_connections()": {"roots": some("", isolated=[""])},
+        "ASGI request": {"roots": some("", isolated=["request"])},
+    }
+)
+
+
+class PlainSharingTests(ScheduleTestCase):
+    """Connections in a threading.local, as in the ticket's workarounds."""
+
+    found = {}
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(override_settings(DATABASE_CONNECTION_SCOPE="context"))
+        storage = connections._connections
+        self.addCleanup(setattr, connections, "_connections", storage)
+        connections._connections = threading.local()
+        self.addCleanup(connections.close_all)
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        if ALL:
+            table = [f"{count:7} examples: {name}" for name, count in cls.found.items()]
+            print("\nUntil plain sharing loses by", *table, sep="\n", file=sys.stderr)
+
+    def check(self, name, actions=("go on",), **kwargs):
+        """It loses, within BUDGET examples, by what is told of these operations."""
+        count = 0
+
+        def loses(example):
+            nonlocal count
+            count += 1
+            if is_lost := run(*example, strict=False).loses:
+                self.found.setdefault(name, count)
+            return is_lost
+
+        kwargs = {"language": BASE, "sync": None, "aliases": ALIASES[:1], **kwargs}
+        example = st.tuples(programs(**kwargs), lists_of_steps(*actions))
+        # Any loss will do; the smallest takes a while to find.
+        budget = settings(
+            quietly, max_examples=BUDGET, derandomize=True, phases=[Phase.generate]
+        )
+        try:
+            find(example, loses, settings=budget)
+        except NoSuchExample:
+            self.fail(f"No loss in {count} examples.")
+
+
+for name, kwargs in CLASSES.items():
+    setattr(
+        PlainSharingTests,
+        "test_" + re.sub(r"\W+", "_", name.lower()).strip("_"),
+        functools.partialmethod(PlainSharingTests.check, name, **kwargs),
+    )
+
+
+# One operation a letter, each after a wait. What isn't ended ends normally.
+LETTERS = {
+    "W": (Op("write", "create"), Op("read")),
+    "S": (Op("set rollback"),),
+    "H": (Op("on commit", "plain"),),
+    "C": (Op("close"),),
+    "O": (Op("open", "atomic"),),
+    "E": (Op("end"),),
+}
+WAIT = Op("wait")
+
+
+def spell(word, is_inside=False):
+    """Return the operations of a word, and the letters after the end of a block.
+
+    Besides LETTERS, "(" begins a block, ")" ends it, "!" has it fail, and ">" starts a
+    task that does the rest.
+    """
+    body = ()
+    while word:
+        letter, word = word[0], word[1:]
+        body += (WAIT,)
+        if letter in ")!":
+            return body + (Op("fail"),) * (letter == "!"), word
+        if letter == "(":
+            inner, word = spell(word, is_inside=True)
+            body += (Op("block", "atomic", inner, catch=True),)
+        elif letter == ">":
+            body += (Op("start", "", spell(word)[0]),)
+            word = ""
+        else:
+            body += LETTERS[letter]
+    return body + (WAIT,) * is_inside, ""
+
+
+def words(alphabet, size):
+    """Yield the words of at most that many letters where only blocks are ended."""
+    for letters in itertools.chain.from_iterable(
+        itertools.product(alphabet, repeat=n) for n in range(1, size + 1)
+    ):
+        word = "".join(letters)
+        depths = [0]
+        for letter in word:
+            depths.append({"(": depths[-1] + 1, ">": 0}.get(letter, depths[-1] - (letter in ")!")))
+        if min(depths) == 0 and word[-1] not in ">":
+            yield word
+
+
+def interleavings(program):
+    """Yield the verdicts on all schedules of a program, one after the other."""
+    schedule = []
+    while True:
+        verdict = run(program, [(number, "go on") for number in schedule])
+        yield verdict
+        steps = [*verdict.steps]
+        while steps and steps[-1][0] + 1 == steps[-1][1]:
+            steps.pop()
+        if not steps:
+            return
+        schedule = [number for number, _ in steps]
+        schedule[-1] += 1
