@@ -18,11 +18,11 @@ from django.conf import global_settings
 from django.db import connection, connections
 from django.db.backends.signals import connection_created
 from django.test import TransactionTestCase, override_settings
-from hypothesis import HealthCheck, Phase, find, given, note, settings
+from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
-from tests_ticket31997.schedules import ALIASES, BLOCKS, WAITS, Op, run
+from tests_ticket31997.schedules import ALIASES, BLOCKS, READS, WAITS, Op, run
 
 EXAMPLES = int(os.environ.get("TICKET31997_EXAMPLES") or 300)
 ALL = os.environ.get("TICKET31997_ALL")
@@ -41,8 +41,8 @@ quietly = settings(
 
 # Operations, how often they are used, and their variants.
 LEAVES = {
-    "write": (4, ["create", "bulk", "vendor"]),
-    "read": (2, [""]),
+    "write": (4, ["create", "bulk", "sql", "vendor"]),
+    "read": (2, [*READS]),
     "wait": (5, [""]),
     "fail": (1, [""]),
     "set rollback": (1, [""]),
@@ -170,25 +170,134 @@ class ScheduleTestCase(TransactionTestCase):
     hasattr(global_settings, "DATABASE_CONNECTION_SCOPE"), "Needs the setting."
 )
 @override_settings(DATABASE_CONNECTION_SCOPE="thread")
-class OwnershipTests(ScheduleTestCase):
-    def check(self, program, schedule):
-        verdict = run(program, schedule)
-        note(str(verdict))
-        self.assertEqual(verdict.wrong, ())
-        self.assertEqual(verdict.lost, frozenset())
-        self.assertEqual(verdict.phantom, frozenset())
-        self.assertEqual(verdict.dirty, ())
-        return verdict
+class OwnershipTestCase(ScheduleTestCase):
+    def check(self, program, verdict):
+        told = (verdict.wrong, verdict.lost, verdict.phantom, verdict.dirty)
+        self.assertFalse(any(told), f"{program}\n{verdict}")
 
+
+class OwnershipTests(OwnershipTestCase):
     def test_all_are_told_what_is(self):
         # Not as a decorator: run() has its own way of beginning with empty
         # tables, which is much faster than a fixture per example.
         @quietly
         @given(program=programs(), schedule=schedules)
         def check(program, schedule):
-            self.check(program, schedule)
+            self.check(program, run(program, schedule))
 
         check()
+
+
+# One operation a letter, each after a wait. What isn't ended ends normally.
+LETTERS = {
+    "W": (Op("write", "sql"), Op("read", "sql")),
+    "S": (Op("set rollback"),),
+    "H": (Op("on commit", "plain"),),
+    "C": (Op("close"),),
+    "O": (Op("open", "atomic"),),
+    "E": (Op("end"),),
+}
+WAIT = Op("wait")
+
+
+def spell(word, is_inside=False):
+    """Return the operations of a word, and the letters after the end of a block.
+
+    Besides LETTERS, "(" begins a block, ")" ends it, "!" has it fail, and ">" starts a
+    task that does the rest.
+    """
+    body = ()
+    while word:
+        letter, word = word[0], word[1:]
+        body += (WAIT,)
+        if letter in ")!":
+            return body + (Op("fail"),) * (letter == "!"), word
+        if letter == "(":
+            inner, word = spell(word, is_inside=True)
+            body += (Op("block", "atomic", inner, catch=True),)
+        elif letter == ">":
+            body += (Op("start", "", spell(word)[0]),)
+            word = ""
+        else:
+            body += LETTERS[letter]
+    return body + (WAIT,) * is_inside, ""
+
+
+def words(alphabet, size):
+    """Yield the words of at most that many letters where only blocks are ended."""
+    for letters in itertools.chain.from_iterable(
+        itertools.product(alphabet, repeat=n) for n in range(1, size + 1)
+    ):
+        word = "".join(letters)
+        depths = [0]
+        for letter in word:
+            depths.append(
+                {"(": depths[-1] + 1, ">": 0}.get(letter, depths[-1] - (letter in ")!"))
+            )
+        if min(depths) == 0 and word[-1] not in ">":
+            yield word
+
+
+def interleavings(program):
+    """Yield the verdicts on all schedules of a program, one after the other."""
+    schedule = []
+    while True:
+        verdict = run(program, [(number, "go on") for number in schedule])
+        yield verdict
+        steps = [*verdict.steps]
+        while steps and steps[-1][0] + 1 == steps[-1][1]:
+            steps.pop()
+        if not steps:
+            return
+        schedule = [number for number, _ in steps]
+        schedule[-1] += 1
+
+
+class SmallProgramsTests(OwnershipTestCase):
+    """All programs of some words, in all of their interleavings."""
+
+    def enumerate(self, alphabet, size, tasks):
+        """Check those of a number of tasks that have a transaction.
+
+        Args:
+            alphabet: the letters of the words.
+            size: how many letters a task has at most.
+            tasks: how many there are. Their order makes no difference.
+        """
+        bags = itertools.combinations_with_replacement(words(alphabet, size), tasks)
+        bags = [bag for bag in bags if {"(", "O"} & set("".join(bag))]
+        runs = 0
+        for number, bag in enumerate(bags):
+            if ALL and number % (len(bags) // 20 + 1) == 0:
+                print(f"{alphabet}: {number} of {len(bags)} programs", file=sys.stderr)
+            bodies = tuple(spell(word)[0] for word in bag)
+            for verdict in interleavings((Op("run", "to the end", bodies),)):
+                self.check(bag, verdict)
+                runs += 1
+        if ALL:
+            print(
+                f"{tasks} tasks of up to {size} of {alphabet}: {len(bags):,} programs, "
+                f"{runs:,} interleavings, no violation",
+                file=sys.stderr,
+            )
+
+    def test_some(self):
+        self.enumerate("W(!>CO", 2, 2)
+
+
+needs_all = unittest.skipUnless(ALL, "It takes minutes: make fuzz ALL=1")
+
+
+@needs_all
+class TwoTasksTests(SmallProgramsTests):
+    def test_some(self):
+        self.enumerate("W()!>COE", 3, 2)
+
+
+@needs_all
+class ThreeTasksTests(SmallProgramsTests):
+    def test_some(self):
+        self.enumerate("W(!>COE", 2, 3)
 
 
 def some(names, **variants):
@@ -303,66 +412,3 @@ for name, kwargs in CLASSES.items():
         "test_" + re.sub(r"\W+", "_", name.lower()).strip("_"),
         functools.partialmethod(PlainSharingTests.check, name, **kwargs),
     )
-
-
-# One operation a letter, each after a wait. What isn't ended ends normally.
-LETTERS = {
-    "W": (Op("write", "create"), Op("read")),
-    "S": (Op("set rollback"),),
-    "H": (Op("on commit", "plain"),),
-    "C": (Op("close"),),
-    "O": (Op("open", "atomic"),),
-    "E": (Op("end"),),
-}
-WAIT = Op("wait")
-
-
-def spell(word, is_inside=False):
-    """Return the operations of a word, and the letters after the end of a block.
-
-    Besides LETTERS, "(" begins a block, ")" ends it, "!" has it fail, and ">" starts a
-    task that does the rest.
-    """
-    body = ()
-    while word:
-        letter, word = word[0], word[1:]
-        body += (WAIT,)
-        if letter in ")!":
-            return body + (Op("fail"),) * (letter == "!"), word
-        if letter == "(":
-            inner, word = spell(word, is_inside=True)
-            body += (Op("block", "atomic", inner, catch=True),)
-        elif letter == ">":
-            body += (Op("start", "", spell(word)[0]),)
-            word = ""
-        else:
-            body += LETTERS[letter]
-    return body + (WAIT,) * is_inside, ""
-
-
-def words(alphabet, size):
-    """Yield the words of at most that many letters where only blocks are ended."""
-    for letters in itertools.chain.from_iterable(
-        itertools.product(alphabet, repeat=n) for n in range(1, size + 1)
-    ):
-        word = "".join(letters)
-        depths = [0]
-        for letter in word:
-            depths.append({"(": depths[-1] + 1, ">": 0}.get(letter, depths[-1] - (letter in ")!")))
-        if min(depths) == 0 and word[-1] not in ">":
-            yield word
-
-
-def interleavings(program):
-    """Yield the verdicts on all schedules of a program, one after the other."""
-    schedule = []
-    while True:
-        verdict = run(program, [(number, "go on") for number in schedule])
-        yield verdict
-        steps = [*verdict.steps]
-        while steps and steps[-1][0] + 1 == steps[-1][1]:
-            steps.pop()
-        if not steps:
-            return
-        schedule = [number for number, _ in steps]
-        schedule[-1] += 1
