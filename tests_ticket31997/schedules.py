@@ -32,7 +32,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -96,19 +96,54 @@ class Op(NamedTuple):
         return f"Op({', '.join(values)})"
 
 
-def texts(alias: str) -> list[str]:
-    """Return the rows that are there, in SQL as the ORM takes longer."""
-    with connections[alias].cursor() as cursor:
-        cursor.execute(f"SELECT question_text FROM {TABLE}")
-        return [text for (text,) in cursor.fetchall()]
-
-
-def query(alias: str) -> QuerySet:
-    """Return the same by the ORM."""
+def orm_rows(alias: str) -> QuerySet:
     return Question.objects.using(alias).values_list("question_text", flat=True)
 
 
-READS = {"": lambda alias: list(query(alias)), "sql": texts}
+def cursor_rows(alias: str) -> Iterator[str]:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"SELECT question_text FROM {TABLE}")
+        for (text,) in cursor:
+            yield text
+
+
+def fetched_rows(alias: str) -> Iterator[str]:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"SELECT question_text FROM {TABLE}")
+        while row := cursor.fetchone():
+            yield row[0]
+
+
+ITERATIONS = {
+    "iterator": lambda alias: orm_rows(alias).iterator(chunk_size=1),
+    "cursor": cursor_rows,
+    "fetchone": fetched_rows,
+}
+READS = ITERATIONS | {"orm": orm_rows}
+
+
+def execute(alias: str, text: str, method: str = "execute") -> None:
+    with connections[alias].cursor() as cursor:
+        sql = f"INSERT INTO {TABLE} (question_text) VALUES ('{text}')"
+        getattr(cursor, method)(sql)
+
+
+def by_vendor(alias: str, text: str) -> None:
+    if connections[alias].vendor == "sqlite":
+        return execute(alias, text, "executescript")
+    with connections[alias].cursor() as cursor:
+        with cursor.copy(f"COPY {TABLE} (question_text) FROM STDIN") as copy:
+            copy.write_row((text,))
+
+
+WRITES = {
+    "create": lambda alias, text: Question(question_text=text).save(using=alias),
+    "bulk": lambda alias, text: Question.objects.using(alias).bulk_create(
+        [Question(question_text=text)]
+    ),
+    "execute": execute,
+    "vendor": by_vendor,
+}
 
 
 class Boom(Exception):
@@ -144,20 +179,14 @@ def in_short(error: Exception) -> str:
 
 @dataclass(eq=False, repr=False)
 class Party:
-    """Code that runs by itself: a task, a callback, or sync code.
+    """Code that runs by itself: a task, a callback, or sync code."""
 
-    Attributes:
-        name: its task's name, or "".
-        chain: the blocks that it is in. Parties with one Context have one list.
-        on_loop: whether a loop is running around it.
-        isolated: its own connections by alias, in isolated_connections().
-        ended: whether its task has ended.
-        timeouts: the asyncio.timeout() contexts that it is in.
-    """
-
+    # Its task's.
     name: str
+    # The blocks that it's in: one list for each Context.
     chain: list["Frame"]
     on_loop: bool = True
+    # In isolated_connections(), its own connections by alias.
     isolated: "dict[str, Conn] | None" = None
     ended: bool = False
     timeouts: list[asyncio.Timeout] = field(default_factory=list)
@@ -175,27 +204,19 @@ class Party:
 
 @dataclass(eq=False, repr=False)
 class Frame:
-    """A block, a manual transaction, or what follows a raw savepoint.
-
-    Attributes:
-        conn: the connection.
-        owner: the party of the task that it belongs to, or None.
-        outer: the innermost block around it when it was entered.
-        added: the connection's uncommitted rows at that time.
-        savepoint: whether it can be rolled back by itself.
-        recorded: whether it is one that has to be told if it is broken.
-        failed: whether its code knows that what was done inside it is rolled back.
-        broken: whether it was rolled back while its code was inside.
-        exited: whether it has ended.
-    """
+    """A block, a manual transaction, or what follows a raw savepoint."""
 
     conn: "Conn"
     owner: Party | None
+    # The innermost one around it, and the uncommitted rows, when it was entered.
     outer: "Frame | None"
     added: frozenset[str]
+    # Can it be rolled back by itself, and is it told if it is broken?
     savepoint: bool = True
     recorded: bool = False
+    # Does its code know that what was done inside is rolled back?
     failed: bool = False
+    # Was it rolled back while its code was inside?
     broken: bool = False
     exited: bool = False
 
@@ -209,41 +230,23 @@ class Frame:
         return not self.live or self.owner is party or self in party.chain
 
 
-class Hook(NamedTuple):
-    """What is to run at the end of a transaction."""
-
-    name: str
-    how: str
-    frames: tuple[Frame, ...]
-
-
 @dataclass(eq=False, repr=False)
 class Conn:
-    """A connection as the model sees it.
-
-    Attributes:
-        alias: its alias.
-        database: the committed rows.
-        frames: its blocks from the outermost one, without those that are broken.
-        manual: a manual transaction.
-        raws: its raw savepoints.
-        added: the rows that aren't committed.
-        hooks: what runs at the end of the transaction.
-        ran: the names of all hooks that have run.
-        needs_rollback: whether nothing but an end of a block is possible.
-        closed: whether it was closed in a block.
-        rollbacks: how many times something was rolled back, or it was closed.
-    """
+    """A connection as the model sees it."""
 
     alias: str
+    # The rows that are committed, and those that aren't.
     database: set[str] = field(default_factory=set)
-    frames: list[Frame] = field(default_factory=list)
-    manual: Frame | None = None
-    raws: list[Frame] = field(default_factory=list)
     added: set[str] = field(default_factory=set)
-    hooks: list[Hook] = field(default_factory=list)
+    # From the outermost one, without those that are broken.
+    frames: list[Frame] = field(default_factory=list)
+    raws: list[Frame] = field(default_factory=list)
+    manual: Frame | None = None
+    # The name and kind of hooks that are to run, with the blocks; those that ran.
+    hooks: list[tuple[str, str, list[Frame]]] = field(default_factory=list)
     ran: set[str] = field(default_factory=set)
     needs_rollback: bool = False
+    # Whether it was closed in a block.
     closed: bool = False
     rollbacks: int = 0
 
@@ -321,16 +324,16 @@ class Conn:
         self.needs_rollback = not frame.savepoint
         if frame.savepoint:
             self.added = set(frame.added)
-            self.hooks = [hook for hook in self.hooks if frame not in hook.frames]
+            self.hooks = [hook for hook in self.hooks if frame not in hook[2]]
 
     def commit(self) -> str | None:
         """Commit, run the hooks, and return what those raise."""
         self.database |= self.added
         self.added, self.needs_rollback = set(), False
         hooks, self.hooks = self.hooks, []
-        for hook in hooks:
-            self.ran.add(hook.name)
-            if hook.how == "fails":
+        for name, how, _ in hooks:
+            self.ran.add(name)
+            if how == "fails":
                 return "hook"
         return None
 
@@ -445,14 +448,16 @@ class Run:
         new = Conn(alias, conn.database, ran=conn.ran)
         return party.isolated.setdefault(alias, new)
 
+    def locks(self, party: Party) -> bool:
+        """Return whether SQLite has others wait for a connection of its own."""
+        conns = [conn for conn in (party.isolated or {}).values() if conn.frames]
+        return any(connections[conn.alias].vendor == "sqlite" for conn in conns)
+
     def would_lock(self, party: Party, alias: str) -> bool:
-        """Return whether SQLite would have one connection wait for another one."""
-        return bool(
-            self.strict
-            and party.isolated is not None
-            and connections[alias].vendor == "sqlite"
-            and (self.conns[alias].in_transaction or self.iterating)
-        )
+        """Return whether SQLite would have that wait for others."""
+        is_isolated = self.strict and party.isolated is not None
+        is_open = self.conns[alias].in_transaction or self.iterating
+        return is_isolated and is_open and connections[alias].vendor == "sqlite"
 
     def spawn(
         self, parent: Party, body: tuple, how: str = "", create=None, conn=None
@@ -511,120 +516,67 @@ class Run:
         raise AssertionError("It awaited.")
 
     async def write(self, party: Party, op: Op) -> None:
-        """Insert a row: by the ORM, in SQL or by what only the vendor has."""
+        """Insert a row."""
         if self.would_lock(party, op.alias):
             return
-        conn, connection = self.conn(party, op.alias), connections[op.alias]
-        expected = conn.query(party)
-        name = next(self.names)
-        around = conn.around(party)
-        insert = f"INSERT INTO {TABLE} (question_text) VALUES ('{name}')"
-        manager = Question.objects.using(op.alias)
-        question = Question(question_text=name)
-
-        def by_cursor():
-            with connection.cursor() as cursor:
-                if op.how == "sql":
-                    cursor.execute(insert)
-                elif connection.vendor == "postgresql":
-                    sql = f"COPY {TABLE} (question_text) FROM STDIN"
-                    with cursor.copy(sql) as copy:
-                        copy.write_row((name,))
-                elif around:
-                    cursor.execute(insert)
-                else:
-                    cursor.executescript(insert)
-
-        if op.how in {"sql", "vendor"}:
-            is_copy = op.how == "vendor" and connection.vendor == "postgresql"
-            if is_copy and expected == "aborted":
-                expected = None
-            self.attempt(expected, by_cursor)
-        elif op.how == "bulk" and not conn.closed:
+        conn, how = self.conn(party, op.alias), op.how
+        expected, around, name = conn.query(party), conn.around(party), next(self.names)
+        if how == "vendor" and connections[op.alias].vendor == "sqlite":
+            how = "execute" if around else how
+        elif how == "vendor" and expected == "aborted":
+            # Django doesn't know of COPY.
+            expected = None
+        elif how == "bulk" and conn.closed:
             # On SQLite it asks the driver for a limit before anything else.
-            self.attempt(expected, manager.bulk_create, [question])
-        else:
-            self.attempt(expected, partial(question.save, using=op.alias))
+            how = "create"
+        self.attempt(expected, WRITES[how], op.alias, name)
         self.writes[name] = around
         (conn.added if conn.in_transaction else conn.database).add(name)
 
-    def see(self, party: Party, conn: Conn, rows: set[str]) -> None:
-        """Note rows of tasks that are in blocks which the party isn't in."""
+    def see(self, party: Party, rows: set[str], allowed: set[str]) -> None:
+        """Note rows that can't be there, or are of another task's open block."""
+        if self.strict and not rows <= allowed:
+            self.wrong.append(f"read {rows} instead of {allowed}")
         for name in rows & self.writes.keys():
             for frame in self.writes[name]:
                 if not (frame.exited or frame.broken or frame.holds(party)):
                     self.dirty.append(name)
 
     async def read(self, party: Party, op: Op) -> None:
-        """Read all rows, by the ORM or in SQL."""
+        """Read all rows."""
         if self.would_lock(party, op.alias):
             return
         conn = self.conn(party, op.alias)
-        rows = set(self.attempt(conn.query(party), READS[op.how], op.alias))
-        if self.strict and rows != conn.visible:
-            self.wrong.append(f"read {rows} instead of {conn.visible}")
-        self.see(party, conn, rows)
+        expected, rows = conn.query(party), READS[op.how]
+        found = self.attempt(expected, lambda: {*rows(op.alias)})
+        self.see(party, found, conn.visible)
+        if self.strict and len(found) < len(conn.visible):
+            self.wrong.append(f"{found} instead of {conn.visible}")
 
     async def iterate(self, party: Party, op: Op) -> None:
         """Read a row, run the body, and read another row."""
         conn = self.conn(party, op.alias)
         if party.isolated is not None:
             return await self.execute(party, op.body)
-        cursor = None
-        rows: Iterator = iter(())
-        visible = set(conn.visible)
-
-        def begin():
-            nonlocal cursor, rows
-            if op.how == "iterator":
-                rows = query(op.alias).iterator(chunk_size=1)
-            else:
-                cursor = connections[op.alias].cursor()
-                cursor.execute(f"SELECT question_text FROM {TABLE}")
-                rows = (row for (row,) in iter(cursor.fetchone, None))
-                if op.how == "iter":
-                    rows = (row for (row,) in cursor)
-
-        def fetch(function):
-            row = self.attempt(expected, function)
-            seen = {row} - {None}
-            if self.strict and not seen <= visible | conn.visible:
-                self.wrong.append(f"fetched {row}, not in {visible | conn.visible}")
-            self.see(party, conn, seen)
-            return seen
-
-        expected = conn.query(party)
-        before = conn.rollbacks
-        innermost = conn.frames[-1] if conn.frames else None
+        visible, rollbacks = conn.visible, conn.rollbacks
+        innermost = conn.frames[-1:]
         self.iterating += 1
         try:
-            if op.how == "iterator":
-                begin()
-            else:
-                self.attempt(expected, begin)
-            first = fetch(partial(next, rows, None))
-            await self.execute(party, op.body)
-            is_there = innermost is None or innermost in conn.frames
-            expected = conn.refusal(party)
-            if not self.strict or (is_there and conn.rollbacks == before):
-                if op.how == "fetchone":
-                    fetch(lambda: (cursor.fetchone() or [None])[0])
-                elif first:
-                    fetch(partial(next, rows, None))
+            with closing(ITERATIONS[op.how](op.alias)) as rows:
+                row = self.attempt(conn.query(party), next, rows, None)
+                self.see(party, {row} - {None}, visible)
+                await self.execute(party, op.body)
+                is_there = all(frame in conn.frames for frame in innermost)
+                is_there &= conn.rollbacks == rollbacks
+                if row and (is_there or not self.strict):
+                    row = self.attempt(conn.refusal(party), next, rows, None)
+                    self.see(party, {row} - {None}, visible | conn.visible)
         finally:
             self.iterating -= 1
-            if hasattr(rows, "close"):
-                rows.close()
-            if cursor:
-                cursor.close()
 
     async def wait(self, party: Party, op: Op) -> None:
         """Stop until the schedule goes on."""
-        if self.tasks.get(party) is None or (
-            party.isolated
-            and connections[op.alias].vendor == "sqlite"
-            and any(conn.frames for conn in party.isolated.values())
-        ):
+        if party not in self.tasks or self.locks(party):
             return
         self.waiting[party] = self.loop.create_future()
         try:
@@ -650,43 +602,35 @@ class Run:
 
     async def on_commit(self, party: Party, op: Op) -> None:
         """Have a hook that maybe fails, is robust, or starts an eager task."""
-        conn = self.conn(party, op.alias)
-        expected = conn.refusal(party)
-        is_manual = conn.manual and not conn.frames
-        if not expected and is_manual:
-            expected = "manual"
-        is_now = not expected and not conn.frames
-        if is_now and op.how == "fails":
-            expected = "hook"
-        name = next(self.names)
-        # The end of a raw savepoint doesn't concern hooks.
-        self.writes[name] = [f for f in conn.around(party) if f not in conn.raws]
+        conn, name = self.conn(party, op.alias), next(self.names)
+        manual = "manual" if conn.manual and not conn.frames else None
+        expected = conn.refusal(party) or manual
 
         def hook():
             self.ran.add(name)
-            by = self.exiting
             self.drops |= op.how == "fails"
             if "fails" in op.how:
                 raise HookBoom("hook")
-            if op.how == "eager" and self.may_start(by):
-                self.spawn(by, op.body, "eager", conn=conn)
+            if op.how == "eager" and self.may_start(self.exiting):
+                self.spawn(self.exiting, op.body, "eager", conn=conn)
 
-        self.hooks.add(name)
-        model = Hook(name, op.how, tuple(f for f in conn.frames if f.savepoint))
-        if is_now:
-            conn.ran.add(name)
-        on_commit = partial(transaction.on_commit, robust="robust" in op.how)
+        # The end of a raw savepoint doesn't concern hooks.
+        around = [frame for frame in conn.around(party) if frame not in conn.raws]
+        frames = [frame for frame in conn.frames if frame.savepoint]
+        if not expected:
+            conn.hooks.append((name, op.how, frames))
+            if not conn.frames:
+                # It runs at once.
+                expected = conn.commit()
         exiting, self.exiting = self.exiting, party
+        robust = "robust" in op.how
         try:
-            self.attempt(expected, on_commit, hook, op.alias)
-        except Told:
-            if name not in self.ran:
-                del self.writes[name]
-            raise
+            self.attempt(expected, transaction.on_commit, hook, op.alias, robust)
         finally:
             self.exiting = exiting
-        if not is_now:
-            conn.hooks.append(model)
+            if not expected or name in self.ran:
+                self.writes[name] = around
+                self.hooks.add(name)
 
     async def close(self, party: Party, op: Op) -> None:
         """Close the connection, or let housekeeping do it."""
@@ -759,8 +703,7 @@ class Run:
 
     async def end(self, party: Party, op: Op) -> None:
         """End the oldest of those blocks."""
-        locks = any(conn.frames for conn in (party.isolated or {}).values())
-        if self.opened and not (locks and connections[op.alias].vendor == "sqlite"):
+        if self.opened and not self.locks(party):
             self.leave(party, *self.opened.pop(0), Boom() if op.how == "fail" else None)
 
     async def savepoint(self, party: Party, op: Op) -> None:
@@ -798,7 +741,7 @@ class Run:
         conn.manual = manual = Frame(conn, owner, None, frozenset())
         try:
             # On SQLite this begins it.
-            await self.write(party, op._replace(how=""))
+            await self.write(party, op._replace(how="create"))
             await self.execute(party, op.body)
         finally:
             conn.manual = None
@@ -1009,7 +952,7 @@ def run(
         unclean = [wrong for alias in ALIASES for wrong in clean(alias)]
     present = set(state.ran)
     for alias, conn in state.conns.items():
-        rows = set(texts(alias))
+        rows = set(cursor_rows(alias))
         present |= rows
         if strict and rows != conn.database:
             state.wrong.append(f"{rows} are in {alias} instead of {conn.database}")

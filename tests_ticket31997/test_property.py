@@ -22,7 +22,16 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
-from tests_ticket31997.schedules import ALIASES, BLOCKS, READS, WAITS, Op, run
+from tests_ticket31997.schedules import (
+    ALIASES,
+    BLOCKS,
+    ITERATIONS,
+    READS,
+    WAITS,
+    WRITES,
+    Op,
+    run,
+)
 
 EXAMPLES = int(os.environ.get("TICKET31997_EXAMPLES") or 300)
 ALL = os.environ.get("TICKET31997_ALL")
@@ -41,7 +50,7 @@ quietly = settings(
 
 # Operations, how often they are used, and their variants.
 LEAVES = {
-    "write": (4, ["create", "bulk", "sql", "vendor"]),
+    "write": (4, [*WRITES]),
     "read": (2, [*READS]),
     "wait": (5, [""]),
     "fail": (1, [""]),
@@ -53,7 +62,7 @@ LEAVES = {
 NESTED = {
     "block": (5, [*BLOCKS]),
     "savepoint": (1, ["commit", "rollback"]),
-    "iterate": (1, ["iterator", "fetchone", "iter"]),
+    "iterate": (1, [*ITERATIONS]),
     "manual": (1, ["commit", "rollback"]),
     "on commit": (1, ["plain", "fails", "robust", "robust fails", "eager"]),
     "start": (
@@ -190,7 +199,7 @@ class OwnershipTests(OwnershipTestCase):
 
 # One operation a letter, each after a wait. What isn't ended ends normally.
 LETTERS = {
-    "W": (Op("write", "sql"), Op("read", "sql")),
+    "W": (Op("write", "execute"), Op("read", "cursor")),
     "S": (Op("set rollback"),),
     "H": (Op("on commit", "plain"),),
     "C": (Op("close"),),
