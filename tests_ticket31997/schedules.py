@@ -52,6 +52,8 @@ except ImportError:  # The base.
     isolated_connections = nullcontext
 
 ALIASES = ("default", "other")
+# A row that is there beforehand.
+THERE = "there"
 TABLE = Question._meta.db_table
 # An instance for each alias that all tasks share.
 REUSED = {alias: transaction.atomic(alias) for alias in ALIASES}
@@ -399,7 +401,7 @@ class Run:
         """
         self.schedule = iter(schedule)
         self.strict = strict
-        self.conns = {alias: Conn(alias) for alias in ALIASES}
+        self.conns = {alias: Conn(alias, {THERE}) for alias in ALIASES}
         self.loop = asyncio.new_event_loop()
         self.sync = Party("", [], on_loop=False)
         # Tasks that haven't ended, and the futures of those that can go on.
@@ -601,7 +603,7 @@ class Run:
             frame.failed = True
 
     async def on_commit(self, party: Party, op: Op) -> None:
-        """Have a hook that maybe fails, is robust, or starts an eager task."""
+        """Have a hook that may fail, start an eager task, or enter a block."""
         conn, name = self.conn(party, op.alias), next(self.names)
         manual = "manual" if conn.manual and not conn.frames else None
         expected = conn.refusal(party) or manual
@@ -613,6 +615,8 @@ class Run:
                 raise HookBoom("hook")
             if op.how == "eager" and self.may_start(self.exiting):
                 self.spawn(self.exiting, op.body, "eager", conn=conn)
+            if op.how == "opens":
+                self.drive(self.exiting, (Op("open", "atomic", alias=op.alias),))
 
         # The end of a raw savepoint doesn't concern hooks.
         around = [frame for frame in conn.around(party) if frame not in conn.raws]
@@ -930,7 +934,8 @@ def run(
     """Run a program by a schedule and ask the oracle.
 
     Args:
-        program: the operations of sync code, with loops in it.
+        program: the operations of sync code, with loops in it. The only row that
+            isn't of an earlier program has to be THERE, on each connection.
         schedule: for each step a number, modulo the tasks there are, and what
             happens to that task: "go on" (after a wait), "cancel" (or time out), or
             "pause", where the loop stops and sync code goes on. After its end, tasks
@@ -943,7 +948,7 @@ def run(
     """
     for alias in ALIASES:
         with connections[alias].cursor() as cursor:
-            cursor.execute(f"DELETE FROM {TABLE}")
+            cursor.execute(f"DELETE FROM {TABLE} WHERE question_text <> '{THERE}'")
     state = Run(schedule, strict)
     try:
         state.drive(state.sync, program)
