@@ -88,7 +88,7 @@ SYNC = {"on commit": (1, ["plain", "robust"])} | {
 }
 
 
-def bodies(language, nested, tasks, aliases, size=4):
+def bodies(language, nested, tasks, aliases):
     """Return a strategy for bodies of operations.
 
     Args:
@@ -96,7 +96,6 @@ def bodies(language, nested, tasks, aliases, size=4):
         nested: a strategy for the bodies in them.
         tasks: a strategy for the bodies of the tasks that they start together.
         aliases: of the connections, each as often as it is there.
-        size: how many operations a body has at most.
     """
     names = [name for name, (times, _) in language.items() for _ in range(times)]
     several = st.lists(tasks, min_size=2, max_size=3).map(tuple)
@@ -114,7 +113,7 @@ def bodies(language, nested, tasks, aliases, size=4):
             draw(st.booleans()),
         )
 
-    return st.lists(operations(), min_size=1, max_size=size).map(tuple)
+    return st.lists(operations(), min_size=1, max_size=4).map(tuple)
 
 
 def programs(
@@ -130,10 +129,10 @@ def programs(
     """
     code = st.just(())
     task = st.just((Op("write", "create", alias=aliases[0]),))
-    inner = {*LEAVES, "block"}
-    leaves = {name: value for name, value in language.items() if name in inner}
-    for size, words in enumerate((leaves, language, roots or language), 2):
-        task = bodies(words, task, task, aliases, size)
+    leaves = {name: value for name, value in language.items() if name in LEAVES}
+    leaves |= {"block": (1, language["block"][1])} if "block" in language else {}
+    for words in (leaves, language, roots or language):
+        task = bodies(words, task, task, aliases)
     for words in (sync | RUN, sync | RUN) if sync is not None else ():
         code = bodies(words, code, task, aliases)
     tasks = st.lists(task, min_size=2, max_size=4).map(tuple)
@@ -369,11 +368,11 @@ CLASSES = (
         },
         "Signal.asend()": {"roots": some("send")},
         "callback": {
-            "language": some("write, open, end"),
+            "language": some("write", open=["atomic"], end=["", "fail"]),
             "roots": some("wait", call=["soon", "soon, new context"]),
         },
         "code beside a task": {
-            "language": some("write, open, end"),
+            "language": some("write", open=["atomic"], end=["", "fail"]),
             "roots": some("wait", call=["beside", "beside, new context"]),
         },
         "sync code between runs": {
