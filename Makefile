@@ -40,6 +40,7 @@ help:
 	@echo "make docs                  build Django's documentation; the review of what changes"
 	@echo 'make clients               5,000 requests by 200 clients to uvicorn and daphne ...'
 	@echo 'make fuzz [DB=postgresql]  10,000 random schedules of tasks and transactions'
+	@echo 'make fuzz ALL=1            all small programs in all interleavings: 10 minutes'
 	@echo 'make history               the ticket on the versions of Django since 2.2'
 	@echo 'make bench                 what the series costs, against the base'
 	@echo '                           (demo, history, bench: SAVE=1 writes the tables)'
@@ -95,13 +96,20 @@ clients: export TICKET31997_CLIENTS = $(CLIENTS)
 clients: .venv/ready
 	$(call tox,clients)
 
-# A number of examples, and other ones each time.
+# A number of examples, and other ones each time; or, with ALL=1, all small programs
+# in all of their interleavings, and what plain sharing loses by.
 EXAMPLES ?= 10000
+SMALL = $(filter-out 0 no false,$(ALL))
+FUZZ = $(addprefix tests_ticket31997.test_property.,\
+    $(if $(SMALL),TwoTasksTests ThreeTasksTests PlainSharingTests,OwnershipTests))
 .PHONY: fuzz
+ifneq (,$(SMALL))
+fuzz: export TICKET31997_ALL := $(SMALL)
+else
 fuzz: export EXAMPLES := $(EXAMPLES)
+endif
 fuzz: .venv/ready
-	$(call tox,$(DB)) -- --scope=thread \
-	    tests_ticket31997.test_property.OwnershipTests
+	$(call tox,$(DB)) -- --scope=thread $(FUZZ)
 
 # A clone of django-asv: `make bench` runs its benchmarks instead of ours.
 ASV ?=
