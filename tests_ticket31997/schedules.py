@@ -30,7 +30,6 @@ import asyncio
 import contextvars
 import re
 import time
-from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -133,9 +132,9 @@ def execute(alias: str, text: str, method: str = "execute") -> None:
 def by_vendor(alias: str, text: str) -> None:
     if connections[alias].vendor == "sqlite":
         return execute(alias, text, "executescript")
-    with connections[alias].cursor() as cursor:
-        with cursor.copy(f"COPY {TABLE} (question_text) FROM STDIN") as copy:
-            copy.write_row((text,))
+    sql = f"COPY {TABLE} (question_text) FROM STDIN"
+    with connections[alias].cursor() as cursor, cursor.copy(sql) as copy:
+        copy.write_row((text,))
 
 
 WRITES = {
@@ -160,20 +159,24 @@ class Told(Boom):
     """How an operation ended that didn't succeed, in short."""
 
 
+# What errors begin with.
+WORDS = {
+    r"The task '([\w-]+)' .* the connection '(\w+)'\. ": "foreign",
+    r"An atomic block on the connection '(\w+)' was rolled back": "broken",
+    r"Use atomic\(\), as the connection '(\w+)' is shared": "autocommit",
+    r"An error occurred in the current transaction": "aborted",
+    r".*(?:new connection in an atomic block|closed database|is closed)": "closed",
+    r"A durable atomic block cannot be nested": "durable",
+    r"The rollback flag doesn't work outside": "unblocked",
+    r"on_commit\(\) cannot be used in manual": "manual",
+    "hook": "hook",
+}
+ENDINGS = {"ok", *WORDS.values()}
+
+
 def in_short(error: Exception) -> str:
     """Return what an error says, with who and where, as the model words it."""
-    told = {
-        r"The task '([\w-]+)' .* the connection '(\w+)'\. ": "foreign",
-        r"An atomic block on the connection '(\w+)' was rolled back": "broken",
-        r"Use atomic\(\), as the connection '(\w+)' is shared": "autocommit",
-        r"An error occurred in the current transaction": "aborted",
-        r".*(?:new connection in an atomic block|closed database|is closed)": "closed",
-        r"A durable atomic block cannot be nested": "durable",
-        r"The rollback flag doesn't work outside": "no block",
-        r"on_commit\(\) cannot be used in manual": "manual",
-        "hook": "hook",
-    }
-    for regex, word in told.items():
+    for regex, word in WORDS.items():
         if match := re.match(regex, str(error)):
             return " ".join((word, *match.groups()))
     return f"{type(error).__name__}: {error}"
@@ -372,7 +375,7 @@ class Verdict:
         phantom: rolled-back writes that are present, hooks that did run.
         dirty: reads of what another task hadn't committed.
         wrong: what isn't as the model says, and what is left on a connection.
-        refusals: how often each kind of refusal was expected, and came.
+        endings: the kinds of ENDINGS that operations came to, as expected.
         steps: between how many tasks the schedule could choose, and which it took.
     """
 
@@ -380,7 +383,7 @@ class Verdict:
     phantom: frozenset[str]
     dirty: tuple[str, ...]
     wrong: tuple[str, ...]
-    refusals: dict[str, int]
+    endings: frozenset[str]
     steps: tuple[tuple[int, int], ...]
 
     @property
@@ -422,7 +425,7 @@ class Run:
         self.busy = self.iterating = 0
         self.dirty: list[str] = []
         self.wrong: list[str] = []
-        self.refusals: dict[str, int] = defaultdict(int)
+        self.endings: set[str] = set()
         self.steps: list[tuple[int, int]] = []
 
     def attempt(self, expected: str | None, function: Callable, *args):
@@ -439,7 +442,7 @@ class Run:
             raise Told(told) from None
         finally:
             if told == expected:
-                self.refusals[str(told).partition(" ")[0]] += 1
+                self.endings.add(told.partition(" ")[0] if told else "ok")
             elif self.strict:
                 self.wrong.append(f"{told} instead of {expected}")
 
@@ -596,7 +599,7 @@ class Run:
         expected = conn.refusal(party)
         if self.strict and expected and not party.on_loop:
             return
-        expected = expected or (None if conn.frames else "no block")
+        expected = expected or (None if conn.frames else "unblocked")
         self.attempt(expected, transaction.set_rollback, True, op.alias)
         conn.needs_rollback = True
         for frame in conn.around(party)[-1:]:
@@ -715,8 +718,8 @@ class Run:
         conn = self.conn(party, op.alias)
         if self.strict and (not conn.frames or conn.raws):
             return await self.execute(party, op.body)
-        savepoint = partial(transaction.savepoint, op.alias)
-        sid = self.attempt(conn.query(party), savepoint)
+        create = partial(transaction.savepoint_create, op.alias)
+        sid = self.attempt(conn.query(party), create)
         outer = next(reversed(conn.around(party)), None)
         raw = Frame(conn, None, outer, frozenset(conn.added))
         conn.raws.append(raw)
@@ -976,6 +979,6 @@ def run(
         frozenset(state.writes.keys() - told & present),
         tuple(state.dirty),
         (*state.wrong, *unclean) if strict else (),
-        dict(state.refusals),
+        frozenset(state.endings),
         tuple(state.steps),
     )
