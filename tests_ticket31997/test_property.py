@@ -89,7 +89,7 @@ SYNC = {"on commit": (1, ["plain", "robust"])} | {
 }
 
 
-def bodies(language, nested, tasks, aliases):
+def bodies(language, nested, tasks, aliases, size=4):
     """Return a strategy for bodies of operations.
 
     Args:
@@ -97,6 +97,7 @@ def bodies(language, nested, tasks, aliases):
         nested: a strategy for the bodies in them.
         tasks: a strategy for the bodies of the tasks that they start together.
         aliases: of the connections, each as often as it is there.
+        size: how many operations a body has at most.
     """
     names = [name for name, (times, _) in language.items() for _ in range(times)]
     several = st.lists(tasks, min_size=2, max_size=3).map(tuple)
@@ -114,7 +115,7 @@ def bodies(language, nested, tasks, aliases):
             draw(st.booleans()),
         )
 
-    return st.lists(operations(), min_size=1, max_size=4).map(tuple)
+    return st.lists(operations(), min_size=1, max_size=size).map(tuple)
 
 
 def programs(
@@ -124,7 +125,8 @@ def programs(
 
     Args:
         language: the operations of tasks.
-        roots: those of the tasks that sync code starts, if they are others.
+        roots: those of the tasks that sync code starts, one in each, if they are
+            others.
         sync: those of sync code, which always has runs of a loop.
         aliases: see bodies().
     """
@@ -132,8 +134,9 @@ def programs(
     task = st.just((Op("write", "create", alias=aliases[0]),))
     leaves = {name: value for name, value in language.items() if name in LEAVES}
     leaves |= {"block": (1, language["block"][1])} if "block" in language else {}
-    for words in (leaves, language, roots or language):
+    for words in (leaves, language):
         task = bodies(words, task, task, aliases)
+    task = bodies(roots or language, task, task, aliases, size=1 if roots else 4)
     for words in (sync | RUN, sync | RUN) if sync is not None else ():
         code = bodies(words, code, task, aliases)
     loop = bodies(RUN, code, task, aliases).map(lambda runs: runs[:1])
@@ -322,6 +325,7 @@ class ThreeTasksTests(SmallProgramsTests):
 def some(names, **variants):
     """Return the operations of those names, with these variants if they are given."""
     times = {name: LANGUAGE[name] for name in names.split(", ") if name}
+    variants = {name.replace("_", " "): hows for name, hows in variants.items()}
     return times | {name: (3, hows) for name, hows in variants.items()}
 
 
@@ -346,11 +350,15 @@ STARTS = {
 NO_FAIL = some("write, wait", block=["atomic"])
 CLASSES = (
     {name: {"language": BASE | some("", **how)} for name, how in VARIANTS.items()}
-    | {name: {"roots": some("wait", start=how)} for name, how in STARTS.items()}
+    | {name: {"roots": some("", start=how)} for name, how in STARTS.items()}
     | {
         "set_rollback()": {"language": NO_FAIL | some("set rollback")},
         "raw savepoint": {"language": NO_FAIL | some("", savepoint=["rollback"])},
-        "on_commit()": {"language": some("wait, fail, on commit", block=["atomic"])},
+        "on_commit()": {
+            "language": some(
+                "wait, fail", block=["atomic"], on_commit=["plain", "robust"]
+            )
+        },
         "read": {"language": NO_FAIL | some("read")},
         "iterator(), cursor": {"language": NO_FAIL | some("iterate")},
         "close()": {"language": NO_FAIL | some("close")},
@@ -364,11 +372,11 @@ CLASSES = (
         "Signal.asend()": {"roots": some("send")},
         "callback": {
             "language": some("write", open=["atomic"], end=["", "fail"]),
-            "roots": some("wait", call=["soon", "soon, new context"]),
+            "roots": some("", call=["soon", "soon, new context"]),
         },
         "code beside a task": {
             "language": some("write", open=["atomic"], end=["", "fail"]),
-            "roots": some("wait", call=["beside", "beside, new context"]),
+            "roots": some("", call=["beside", "beside, new context"]),
         },
         "sync code between runs": {
             "language": some("wait, fail", block=["atomic"]),
