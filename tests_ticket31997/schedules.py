@@ -130,8 +130,9 @@ def execute(alias: str, text: str, method: str = "execute") -> None:
 
 
 def by_vendor(alias: str, text: str) -> None:
-    if connections[alias].vendor == "sqlite":
-        return execute(alias, text, "executescript")
+    if connections[alias].vendor != "postgresql":
+        is_sqlite = connections[alias].vendor == "sqlite"
+        return execute(alias, text, "executescript" if is_sqlite else "execute")
     sql = f"COPY {TABLE} (question_text) FROM STDIN"
     with connections[alias].cursor() as cursor, cursor.copy(sql) as copy:
         copy.write_row((text,))
@@ -164,8 +165,9 @@ WORDS = {
     r"The task '([\w-]+)' .* the connection '(\w+)'\. ": "foreign",
     r"An atomic block on the connection '(\w+)' was rolled back": "broken",
     r"Use atomic\(\), as the connection '(\w+)' is shared": "autocommit",
+    # Which of these a closed connection raises is up to the database.
     r"An error occurred in the current transaction": "aborted",
-    r".*(?:new connection in an atomic block|closed database|is closed)": "closed",
+    r".*(?:new connection in an atomic block|closed database|is closed)": "aborted",
     r"A durable atomic block cannot be nested": "durable",
     r"The rollback flag doesn't work outside": "unblocked",
     r"on_commit\(\) cannot be used in manual": "manual",
@@ -284,8 +286,8 @@ class Conn:
 
     def query(self, party: Party) -> str | None:
         """Return why a query fails."""
-        aborted = "aborted" if self.needs_rollback else None
-        return self.refusal(party) or ("closed" if self.closed else aborted)
+        aborted = "aborted" if self.closed or self.needs_rollback else None
+        return self.refusal(party) or aborted
 
     def enter(self, party: Party, how: str, owner: Party | None) -> Frame:
         """Enter a block."""
@@ -526,9 +528,10 @@ class Run:
             return
         conn, how = self.conn(party, op.alias), op.how
         expected, around, name = conn.query(party), conn.around(party), next(self.names)
-        if how == "vendor" and connections[op.alias].vendor == "sqlite":
+        vendor = connections[op.alias].vendor if how == "vendor" else None
+        if vendor == "sqlite":
             how = "execute" if around else how
-        elif how == "vendor" and expected == "aborted":
+        elif vendor == "postgresql" and expected == "aborted" and not conn.closed:
             # Django doesn't know of COPY.
             expected = None
         elif how == "bulk" and conn.closed:
