@@ -325,7 +325,7 @@ def main() -> None:
     parser.add_argument(
         "--save",
         action="store_true",
-        default=bool(os.environ.get("SAVE")),
+        default=os.environ.get("SAVE", "0") not in {"", "0"},
         help="write the tables and the pictures of results/ (default: $SAVE)",
     )
     parser.add_argument(

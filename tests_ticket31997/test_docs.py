@@ -6,6 +6,7 @@ import textwrap
 import unittest
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import django
 from asgiref.sync import async_to_sync, sync_to_async
@@ -18,10 +19,11 @@ from tests_ticket31997.models import Choice, Question
 from tests_ticket31997.utils import OnLoopMixin, needs_series
 
 DOCS = Path(django.__file__).parent.parent / "docs"
-SECTION = re.compile(
-    r"^\.\. _async-database-connections:$.*?(?=^Async adapter functions$)",
-    re.MULTILINE | re.DOTALL,
-)
+# The sections with examples, and what follows them.
+SECTIONS = {
+    "topics/async.txt": (".. _async-database-connections:", "Async adapter functions"),
+    "ref/databases.txt": ("Isolated connections", "Encoding"),
+}
 # A paragraph that ends in two colons, and the lines below it that are indented
 # more than it is.
 EXAMPLE = re.compile(r"^( *)\S.*::\n\n((?:\1 +.*\n|\n)+)", re.MULTILINE)
@@ -34,9 +36,13 @@ LOCK_TIMEOUTS = {
 
 def examples():
     """Return the Python examples in the order of the text."""
-    text = (DOCS / "topics" / "async.txt").read_text(encoding="utf-8")
-    (section,) = SECTION.findall(text)
-    return [textwrap.dedent(code) for _, code in EXAMPLE.findall(section)]
+    found = []
+    for page, (begin, end) in SECTIONS.items():
+        text = (DOCS / page).read_text(encoding="utf-8")
+        _, section = text.split(f"\n{begin}\n")
+        section, _ = section.split(f"\n{end}\n")
+        found += [textwrap.dedent(code) for _, code in EXAMPLE.findall(section)]
+    return found
 
 
 @needs_series
@@ -152,10 +158,52 @@ class ExampleTests(OnLoopMixin, TransactionTestCase):
         statement, message = LOCK_TIMEOUTS[connection.vendor]
         asyncio.run(main())
 
+    def isolated(self, call):
+        """Await an example that isolates its connections; return the one it used.
+
+        Args:
+            call: given the names of the examples and a function that uses the ORM,
+                returns what to await.
+        """
+        used = []
+
+        def work(**kwargs):
+            Question.objects.update(question_text=str(kwargs))
+            used.append(connections["default"])
+
+        async def main():
+            Question.objects.create(question_text="before")
+            await call(work)
+
+        asyncio.run(main())
+        (connection,) = used
+        self.assertIsNot(connection, connections["default"])
+        return connection
+
+    def test_isolated_application(self):
+        async def outermost_application(scope, receive, send):
+            try:
+                scope["work"]()
+            finally:
+                connections.close_all()
+
+        names = self.execute(3, outermost_application=outermost_application)
+        self.isolated(lambda work: names["application"]({"work": work}, None, None))
+        self.assertEqual(Question.objects.get().question_text, "{}")
+
+    def test_isolated_task(self):
+        def call(work):
+            entry = SimpleNamespace(objects=SimpleNamespace(update=work))
+            return self.execute(4, Entry=entry)["work"]()
+
+        self.assertIsNone(self.isolated(call).connection)
+        self.assertEqual(Question.objects.get().question_text, "{'checked': True}")
+
 
 @needs_series
 class AllExamplesTests(SimpleTestCase):
     def test_each_is_executed(self):
         """A new example needs a test of its own above."""
-        names = [re.search(r"acreate|import_choices|vote", e)[0] for e in examples()]
-        self.assertEqual(names, ["acreate", "import_choices", "vote"])
+        names = ["acreate", "import_choices", "vote", "application", "work"]
+        regex = "|".join(names)
+        self.assertEqual([re.search(regex, e)[0] for e in examples()], names)
