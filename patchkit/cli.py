@@ -4,7 +4,6 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from functools import wraps
 from typing import Any
 
@@ -15,15 +14,21 @@ from patchkit import (
     checkout,
     cover,
     databases,
+    demo,
     full,
     gates,
+    history,
     lint,
     prefixes,
     processes,
+    rebase,
     relative,
     say,
     series,
+    statements,
+    submit,
     suite,
+    wheel,
 )
 from patchkit.fork import Fork
 from patchkit.servers import NoServer
@@ -33,30 +38,26 @@ PROGRAM = "python -m patchkit"
 NOT_HERE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
-def _option(name: str, *, env: str, **attributes: Any) -> Callable[..., Any]:
-    """Declare an option that has a variable of the Makefile's too."""
-    return click.option(name, envvar=env, show_envvar=True, **attributes)
+def _option(name: str, env: str = "", **attributes: Any) -> Callable[..., Any]:
+    """Declare an option that has a variable of the Makefile's too, of its own name."""
+    variable = env or name.removeprefix("--").replace("-", "_").upper()
+    return click.option(name, envvar=variable, show_envvar=True, **attributes)
 
 
 upstream_option = _option(
     "--upstream",
-    env="UPSTREAM",
     metavar="PATH[@REV]",
-    help="A clone of Django to use instead of the release in base.toml; nothing in "
-    "it is changed.",
+    help="A clone of Django, which is left as it is, instead of the release.",
 )
 database_option = _option(
     "--database",
     env="DB",
     type=click.Choice(databases.DATABASES),
     default="sqlite",
-    show_default=True,
-    help="PostgreSQL is started for the run, unless libpq's variables (PGHOST ...) "
-    "say where one is, and so is an installed MariaDB, unless MYSQL_HOST ... do.",
+    help="Its server is started for the run, unless PGHOST or MYSQL_HOST ... are set.",
 )
-version_option = _option(
-    "--version", env="VERSION", help="A release of Django, such as 6.1.4."
-)
+version_option = _option("--version", default="", help="Of Django, such as 6.1.4.")
+save_option = _option("--save", is_flag=True, help="Write the tables into the pages.")
 
 
 def _on_trees(name: str, **attributes: Any) -> Callable[..., click.Command]:
@@ -76,15 +77,7 @@ def _on_trees(name: str, **attributes: Any) -> Callable[..., click.Command]:
     return declare
 
 
-save_option = _option(
-    "--save",
-    env="SAVE",
-    is_flag=True,
-    help="Write the tables into the pages that have them, too.",
-)
-
-
-@click.group()
+@click.group(context_settings={"show_default": True})
 def commands() -> None:
     """The commands behind the Makefile.
 
@@ -95,38 +88,36 @@ def commands() -> None:
 
 @commands.result_callback()
 @click.pass_context
-def _finish(context: click.Context, passed: bool) -> None:
-    context.exit(0 if passed else 1)
+def _finish(context: click.Context, passed: bool | None) -> None:
+    """Exit as the help says; a command that is no check returns nothing."""
+    context.exit(1 if passed is False else 0)
 
 
 @commands.command("checkout")
 @upstream_option
-def _checkout(upstream: str | None) -> bool:
+def _checkout(upstream: str | None) -> None:
     """Make django-fork/django (patched) and django-fork/base (not patched)."""
     if not checkout.make(Fork(), upstream):
         say("django-fork/django is up to date.")
-    return True
 
 
 @commands.command("export")
-def _export() -> bool:
+def _export() -> None:
     """Write the commits in django-fork/django to patches/."""
     for line in series.export(Fork()) or ["patches/ is up to date."]:
         say(line)
-    return True
 
 
 @commands.command("clean")
-def _clean() -> bool:
+def _clean() -> None:
     """Remove both trees, unless there is work that patches/ lacks."""
     checkout.remove(Fork())
-    return True
 
 
 @_on_trees("lint")
 def _lint(fork: Fork) -> bool:
     """Run black, isort and flake8 on the files that the series changes."""
-    return lint.lint(fork)
+    return lint.lint(fork.django)
 
 
 @commands.command("prefixes")
@@ -137,22 +128,14 @@ def _prefixes(upstream: str | None) -> bool:
 
 
 @_on_trees("statements")
-@click.option(
-    "--jobs",
-    type=click.IntRange(min=0),
-    default=0,
-    help="How many runs of tests at a time; as many as there are cores by default.",
-)
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-def _statements(fork: Fork, jobs: int, paths: tuple[str, ...]) -> bool:
+def _statements(fork: Fork, paths: tuple[str, ...]) -> bool:
     """Delete each statement that the series adds by itself: a test has to fail.
 
     Each condition is decided too. PATHs are files such as django/db/transaction.py;
     all by default.
     """
-    from patchkit import statements
-
-    return statements.check(fork, paths, jobs)
+    return statements.check(fork, paths)
 
 
 @_on_trees("cover")
@@ -188,201 +171,92 @@ def _full(fork: Fork, *, again: bool) -> bool:
 @save_option
 def _history(fork: Fork, *, save: bool) -> bool:
     """Run the ticket on the versions of Django since 2.2."""
-    from patchkit.history import history
-
-    return history(fork, save=save)
+    return history.history(fork, save=save)
 
 
 @commands.command("submit")
 @upstream_option
-@_option(
-    "--base",
-    env="BASE",
-    default="main",
-    show_default=True,
-    help="The branch in the clone to begin at.",
-)
-@_option(
-    "--ai-disclosure",
-    env="DISCLOSURE",
-    metavar="WORDS",
-    help="'none', or which AI tools were used for what, as Django's template for pull "
-    "requests asks.",
-)
-@_option(
-    "--ticket",
-    env="TICKET",
-    metavar="NUMBER",
-    default=gates.TICKET,
-    show_default=True,
-    help="Of the ticket, if the work got one of its own.",
-)
-@_option(
-    "--confirm",
-    env="CONFIRM",
-    is_flag=True,
-    help="All statements of the checklist are true: you have read them. Without it "
-    "you are asked, or they stay open where there is no terminal.",
-)
-@_option(
-    "--update",
-    env="UPDATE",
-    is_flag=True,
-    help="Replace the branch that this made before; it's kept by another name.",
-)
-@_option(
-    "--max-age",
-    env="MAX_AGE",
-    type=click.IntRange(min=0),
-    default=30,
-    show_default=True,
-    metavar="DAYS",
-    help="How old the last commit of the base may be.",
-)
-@_option(
-    "--dry-run",
-    env="DRY_RUN",
-    is_flag=True,
-    help="Do all but make the branch and the text.",
-)
+@_option("--base", default="main", help="The branch in the clone to begin at.")
+@_option("--disclosure", metavar="WORDS", help="'none', or which AI tools did what.")
+@_option("--ticket", default=gates.TICKET, help="If the work got one of its own.")
+@_option("--confirm", is_flag=True, help="All statements of the checklist are true.")
+@_option("--update", is_flag=True, help="Replace the branch, which is kept as well.")
+@_option("--max-age", type=click.IntRange(0), default=30, help="Of the base, in days.")
+@_option("--dry-run", is_flag=True, help="Do all but make the branch and the text.")
 def _submit(
-    upstream: str | None,
-    base: str,
-    ai_disclosure: str | None,
-    ticket: str,
-    *,
-    confirm: bool,
-    update: bool,
-    max_age: int,
-    dry_run: bool,
-) -> bool:
+    upstream: str | None, disclosure: str | None, *, confirm: bool, **options: Any
+) -> None:
     """Make a branch with the series in your clone of Django, and the PR's text.
 
-    Its lints and tests have to pass there first. Nothing is pushed.
+    Its lints and tests have to pass there first. Nothing is pushed. You are asked
+    whether the statements of Django's checklist are true, but where there is no
+    terminal, or it has been said.
     """
-    from patchkit.submit import submit
-
     if not upstream:
         raise KitError("Where is your clone of Django? UPSTREAM=PATH says it.")
-    if ai_disclosure is None:
+    if disclosure is None:
         raise KitError(
             "Django asks whether AI tools were used, and nobody but you can tell: "
             "DISCLOSURE=none, or DISCLOSURE='which ones, and for what'."
         )
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
 
     def is_true(statement: str) -> bool:
-        if confirm or not (sys.stdin.isatty() and sys.stdout.isatty()):
-            return confirm
-        return click.confirm(f"Is it true? {statement}")
+        asked = terminal and not confirm
+        return click.confirm(f"Is it true? {statement}") if asked else confirm
 
-    submit(
-        Fork(),
-        upstream,
-        base=base,
-        disclosure=ai_disclosure,
-        ticket=ticket,
-        confirm=is_true,
-        update=update,
-        dry_run=dry_run,
-        max_age=timedelta(days=max_age),
-    )
-    return True
+    submit.submit(Fork(), upstream, disclosure=disclosure, confirm=is_true, **options)
 
 
 @commands.command("rebase")
 @upstream_option
 @version_option
-@_option("--sha256", env="SHA256", help="Of the release's sdist on PyPI.")
-@_option("--abort", env="ABORT", is_flag=True, help="Drop a merge that has conflicts.")
-def _rebase(
-    upstream: str | None, version: str | None, sha256: str | None, *, abort: bool
-) -> bool:
-    """Move the pin to another release and merge the series onto it.
+@_option("--sha256", default="", help="Of the release's sdist on PyPI.")
+@_option("--abort", is_flag=True, help="Drop a move that has conflicts.")
+def _rebase(upstream: str | None, version: str, sha256: str, *, abort: bool) -> None:
+    """Move the pin to another release, and the series onto it.
 
     Or onto a clone of Django. It stops at a conflict, and goes on when called again.
     """
-    from patchkit import rebase
-
     if abort:
         say("Dropped." if rebase.abort(Fork()) else "There is nothing to drop.")
     elif not (upstream or (version and sha256)):
-        raise KitError(
-            "Where to? VERSION=6.1.4 SHA256=<of its sdist on PyPI>, or UPSTREAM=PATH."
-        )
-    elif not rebase.rebase(Fork(), version or "", sha256 or "", upstream):
+        raise KitError("Where to? VERSION=6.1.4 SHA256=<of sdist>, or UPSTREAM=PATH.")
+    elif not rebase.rebase(Fork(), version, sha256, upstream):
         say("The series applies there as it is.")
-    return True
 
 
 @commands.command("wheel")
 @version_option
-def _wheel(version: str | None) -> bool:
+def _wheel(version: str) -> None:
     """Build a wheel of Django with the series, to try it in your own project.
 
     Of the pinned release, or of another one in base.toml.
     """
-    from patchkit import wheel
-
     checkout.make(Fork())
-    built = relative(wheel.build(Fork(), version or ""))
+    built = relative(wheel.build(Fork(), version))
     say(f"{built}: `pip install` it into the environment of your project.")
-    return True
 
 
-@_on_trees(
-    "runtests",
-    context_settings={"ignore_unknown_options": True},
-    epilog="The default labels are those of the tests that the series touches and our "
-    "own.",
-)
+@_on_trees("runtests", context_settings={"ignore_unknown_options": True})
 @database_option
-@click.option(
-    "--tree",
-    type=click.Choice(("base", "django")),
-    default="django",
-    show_default=True,
-    help="base: without the series.",
-)
-@click.option(
-    "--scope",
-    type=click.Choice(suite.SCOPES),
-    help="The DATABASE_CONNECTION_SCOPE; one run with each by default.",
-)
-@_option(
-    "--examples",
-    env="EXAMPLES",
-    type=click.IntRange(min=1),
-    help="How many random schedules to try, other ones each time.",
-)
-@click.option(
-    "--optional",
-    is_flag=True,
-    help="Where there is no server to run on, say so: it's no error.",
-)
-@click.argument(
-    "arguments", nargs=-1, type=click.UNPROCESSED, metavar="[LABEL OR OPTION]..."
-)
+@click.option("--tree", type=click.Choice(("base", "django")), default="django")
+@click.option("--scope", type=click.Choice(suite.SCOPES), help="Both by default.")
+@_option("--examples", type=click.IntRange(1), help="How many random schedules to try.")
+@click.option("--optional", is_flag=True, help="That there is no server is no error.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[WORD]...")
 def _runtests(
-    fork: Fork,
-    database: str,
-    tree: str,
-    scope: str | None,
-    examples: int | None,
-    arguments: tuple[str, ...],
-    *,
-    optional: bool,
+    fork: Fork, scope: str | None, examples: int | None, *, optional: bool, **how: Any
 ) -> bool:
-    """Run Django's runtests.py in a tree, with labels and options of its own."""
+    """Run Django's runtests.py in a tree, with labels and options of its own.
+
+    The tree "base" is without the series. The default labels are those of the tests
+    that the series touches and our own.
+    """
     if examples:
         os.environ["TICKET31997_EXAMPLES"] = str(examples)
     try:
-        return suite.run(
-            fork,
-            tree=tree,
-            database=database,
-            scopes=[scope] if scope else suite.SCOPES,
-            arguments=arguments,
-        )
+        return suite.run(fork, scopes=[scope] if scope else suite.SCOPES, **how)
     except NoServer as e:
         if not optional:
             raise
@@ -395,9 +269,7 @@ def _runtests(
 @save_option
 def _demo(fork: Fork, database: str, *, save: bool) -> bool:
     """Run the ticket on both trees and show what happens in a table."""
-    from patchkit.demo import demo
-
-    return demo(fork, database, save=save)
+    return demo.demo(fork, database, save=save)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,7 +1,6 @@
 """Do the series' own tests execute every line and branch that it adds?"""
 
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -26,20 +25,16 @@ def check(fork: Fork) -> bool:
         report = Path(name) / "coverage.xml"
         env = suite.environment(fork, "django", "context", os.environ)
         env |= {"COVERAGE_FILE": str(Path(name) / "data")}
-        coverage = (sys.executable, "-m", "coverage")
-        tests = fork.django / "tests"
-        run = ("run", "--branch", f"--source={fork.django / 'django'}", "runtests.py")
-        for command in (
-            (*coverage, *run, "--parallel=1", *modules),
-            (*coverage, "xml", "--quiet", f"-o{report}"),
-        ):
-            if processes.run(command, cwd=tests, env=env).returncode:
-                return False
-        result = subprocess.run(
-            [
-                *("diff-cover", str(report), f"--compare-branch={BASE_BRANCH}"),
-                *("--branch-coverage", "--fail-under=100", "--include=django/**"),
-            ],
-            cwd=fork.django,
+        tests = (fork.django / "tests", sys.executable, "-m", "coverage")
+        source = ("run", "--branch", f"--source={fork.django / 'django'}")
+        base = f"--compare-branch={BASE_BRANCH}"
+        whole = ("--branch-coverage", "--fail-under=100", "--include=django/**")
+        commands = (
+            (*tests, *source, "runtests.py", "--parallel=1", *modules),
+            (*tests, "xml", "--quiet", f"-o{report}"),
+            (fork.django, "diff-cover", report, base, *whole),
         )
-    return not result.returncode
+        return all(
+            not processes.run(command, cwd=cwd, env=env).returncode
+            for cwd, *command in commands
+        )

@@ -27,9 +27,8 @@ def server(database: str) -> AbstractContextManager[Mapping[str, str]]:
         NoServer: it needs a server, and there is none.
         KitError: the server can't be started.
     """
-    if database in SERVERS:
-        return SERVERS[database].server()
-    return nullcontext(os.environ)
+    known = SERVERS.get(database)
+    return known.server() if known else nullcontext(os.environ)
 
 
 @contextmanager

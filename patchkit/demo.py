@@ -6,16 +6,15 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from patchkit import KitError, processes, say, suite, tables
 from patchkit.databases import empty_database
 from patchkit.fork import Fork
-from patchkit.tables import WIDTH
 
 # Passes on unpatched Django too, since asgiref 3.8.
 PASSES_ANYWAY = "async_atomic_gather"
@@ -29,7 +28,7 @@ class Run:
 
     Attributes:
         title: how the table calls it.
-        tree: "base" or "django".
+        tree: "base" or "django"; "" for a Django that is installed.
         scope: the DATABASE_CONNECTION_SCOPE, which unpatched Django ignores.
         options: of the management command.
     """
@@ -49,17 +48,35 @@ RUNS = (BASE, CONTEXT, THREAD, REWRITTEN)
 type Outcome = dict[str, Any]
 
 
-def _run(fork: Fork, run: Run, database: str, env: Mapping[str, str]) -> list[Outcome]:
-    say(f"Running the shapes: {run.title}.")
-    manage = fork.root / "tests_ticket31997" / "demo" / "manage.py"
-    result = processes.run(
-        [sys.executable, manage, "ticket31997", "--json", *run.options],
-        env=suite.environment(fork, run.tree, run.scope, env)
-        | {"DJANGO_SETTINGS_MODULE": f"tests_ticket31997.settings.{database}"},
-        stdout=subprocess.PIPE,
-    )
+def run_shapes(
+    fork: Fork,
+    run: Run,
+    database: str,
+    env: Mapping[str, str],
+    python: str | Path = sys.executable,
+) -> list[Outcome]:
+    """Run the shapes.
+
+    Args:
+        fork: the repository, with a checkout.
+        run: what to run them on.
+        database: one of databases.DATABASES, which is empty.
+        env: the variables, in which the settings find it.
+        python: the interpreter.
+
+    Returns:
+        What came of each, in their order.
+
+    Raises:
+        KitError: the run broke off.
+    """
+    manage = fork.package / "demo" / "manage.py"
+    command = [python, manage, "ticket31997", "--json", *run.options]
+    variables = suite.environment(fork, run.tree, run.scope, env)
+    variables["DJANGO_SETTINGS_MODULE"] = f"{suite.PACKAGE}.settings.{database}"
+    result = processes.run(command, env=variables, stdout=subprocess.PIPE)
     if result.returncode:
-        raise KitError(f"The demo failed ({run.title}): its output is above.")
+        raise KitError(f"The shapes fail ({run.title}, {database}): see above.")
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
@@ -89,27 +106,24 @@ def judge(outcomes: Mapping[Run, list[Outcome]]) -> list[str]:
     return problems
 
 
-def table(outcomes: Mapping[Run, list[Outcome]], titles: Mapping[str, str]) -> Table:
+def table(outcomes: Mapping[Run, list[Outcome]]) -> Table:
     """Lay the outcomes out, shape by shape.
 
     Args:
         outcomes: those of each run, in the same order of shapes.
-        titles: what to call each shape.
 
     Returns:
         A table of rich's.
     """
     on_server = outcomes[BASE][0]["backends_left"] is not None
-    result = Table(box=box.SIMPLE_HEAD)
-    for heading in ("shape", "Django", "result"):
-        result.add_column(heading)
-    for heading in ("rows", "connections", *["backends left"] * on_server, "seconds"):
-        result.add_column(heading, justify="right")
+    counts = ("rows", "connections", *["backends left"] * on_server, "seconds")
+    columns = (Column(heading, justify="right") for heading in counts)
+    result = Table("shape", "Django", "result", *columns, box=box.SIMPLE_HEAD)
     for each in zip(*(outcomes[run] for run in RUNS), strict=True):
         for run, outcome in zip(RUNS, each, strict=True):
             style = "green" if outcome["passed"] else "red"
             result.add_row(
-                titles[outcome["shape"]] if run is BASE else "",
+                outcome["title"] if run is BASE else "",
                 run.title,
                 f"[{style}]{outcome['result']}[/]",
                 f"{outcome['questions']} + {outcome['choices']}",
@@ -144,9 +158,7 @@ def summary(outcomes: Mapping[str, Mapping[Run, list[Outcome]]]) -> Table:
         A table of rich's that prints as Markdown.
     """
     runs = (BASE, REWRITTEN, THREAD)
-    result = Table(box=box.MARKDOWN)
-    for heading in ("shape", *(run.title for run in runs)):
-        result.add_column(heading)
+    result = Table("shape", *(run.title for run in runs), box=box.MARKDOWN)
     first = next(iter(outcomes.values()))
     for number, shape in enumerate(first[BASE]):
         cells = []
@@ -155,9 +167,9 @@ def summary(outcomes: Mapping[str, Mapping[Run, list[Outcome]]]) -> Table:
                 TITLES[name]: in_short(each[run][number])
                 for name, each in outcomes.items()
             }
-            alike = len(set(words.values())) == 1
             each_by_name = [f"{name}: {word}" for name, word in words.items()]
-            cells.append(". ".join([*words.values()][:1] if alike else each_by_name))
+            alike = {*words.values()}
+            cells.append(". ".join(alike if len(alike) == 1 else each_by_name))
         result.add_row(shape["title"], *cells)
     return result
 
@@ -169,30 +181,27 @@ def _compare(fork: Fork, database: str) -> tuple[dict[Run, list[Outcome]], bool]
         The outcomes, and whether all is as it should be.
     """
     with empty_database(database) as env:
-        outcomes = {run: _run(fork, run, database, env) for run in RUNS}
+        outcomes = {}
+        for run in RUNS:
+            say(f"Running the shapes: {run.title}.")
+            outcomes[run] = run_shapes(fork, run, database, env)
     problems = judge(outcomes)
-    titles = {o["shape"]: o["title"] for o in outcomes[BASE]}
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    console.print(table(outcomes, titles))
-    failed = sum(not o["passed"] for o in outcomes[BASE])
-    passed = sum(o["passed"] for o in outcomes[THREAD])
-    rewritten = sum(o["passed"] for o in outcomes[REWRITTEN])
-    slow, fast, other = (
-        outcomes[run][-1]["seconds"] for run in (BASE, THREAD, REWRITTEN)
-    )
-    console.print(
-        f"Unpatched Django fails {failed} of {len(titles)} shapes, and the default, "
-        f'"context", is the same.\n"thread" passes {passed} of {len(titles)}, each on '
-        f"the one connection of its thread, and makes the 1,000 inserts "
-        f"{slow / fast:.1f} times as fast.\n"
-        f"{rewritten} of {len(titles)} can be rewritten for async_to_sync() and the "
+    tables.show(table(outcomes))
+    shapes = len(outcomes[BASE])
+    passed = {run: sum(o["passed"] for o in outcomes[run]) for run in RUNS}
+    seconds = {run: outcomes[run][-1]["seconds"] for run in RUNS}
+    say(
+        f"Unpatched Django fails {shapes - passed[BASE]} of {shapes} shapes, and the "
+        'default, "context", is the same.\n'
+        f'"thread" passes {passed[THREAD]} of {shapes}, each on the one connection of '
+        "its thread, and makes the 1,000 inserts "
+        f"{seconds[BASE] / seconds[THREAD]:.1f} times as fast.\n"
+        f"{passed[REWRITTEN]} of {shapes} can be rewritten for async_to_sync() and the "
         "a-prefixed methods, and pass unpatched;\nthe 1,000 inserts then take "
-        f'{other / fast:.1f} times as long as with "thread".',
-        highlight=False,
-        soft_wrap=True,
+        f'{seconds[REWRITTEN] / seconds[THREAD]:.1f} times as long as with "thread".'
     )
     for problem in problems:
-        console.print(problem, style="bold red", highlight=False)
+        say(problem)
     return outcomes, not problems
 
 

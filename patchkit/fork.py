@@ -36,49 +36,34 @@ class State:
     tip: str
 
 
-@dataclass(frozen=True)
 class Fork:
     """The directories of one repository of the project.
 
     Attributes:
         root: the repository.
+        patches_dir: the series, as git format-patch writes it.
+        fork: the directory that holds the pin and what is made from it.
+        django: the patched tree, on the series' branch.
+        base: a worktree of the same repository, without the series.
+        pin: base.toml.
+        package: our own tests, which are linked into both trees.
+        state_file: where the State is kept.
     """
 
-    root: Path = ROOT
-
-    @property
-    def patches_dir(self) -> Path:
-        """The series, as git format-patch writes it."""
-        return self.root / "patches"
-
-    @property
-    def fork(self) -> Path:
-        """The directory that holds the pin and what is made from it."""
-        return self.root / "django-fork"
-
-    @property
-    def django(self) -> Path:
-        """The patched tree, on the series' branch."""
-        return self.fork / "django"
-
-    @property
-    def base(self) -> Path:
-        """A worktree of the same repository, without the series."""
-        return self.fork / "base"
-
-    @property
-    def pin(self) -> Path:
-        """base.toml."""
-        return self.fork / "base.toml"
-
-    @property
-    def state_file(self) -> Path:
-        """Where the State is kept."""
-        return self.django / ".git" / "patchkit.json"
+    def __init__(self, root: Path = ROOT) -> None:
+        self.root = root
+        self.patches_dir = root / "patches"
+        self.fork = root / "django-fork"
+        self.django = self.fork / "django"
+        self.base = self.fork / "base"
+        self.pin = self.fork / "base.toml"
+        self.package = root / "tests_ticket31997"
+        self.state_file = self.django / ".git" / "patchkit.json"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Let nobody else make, export or remove the checkout inside the block."""
+        self.fork.mkdir(exist_ok=True)
         lock, holder = FileLock(self.fork / ".lock"), self.fork / ".lock-holder"
         try:
             lock.acquire(timeout=0)
@@ -101,7 +86,7 @@ class Fork:
         return sorted(self.patches_dir.glob("*.patch"))
 
     def copy(self, root: Path, patches: Iterable[Path]) -> Self:
-        """Make a repository with the same pin and download, and other patches.
+        """Make a repository with the same pin, download and tests, and other patches.
 
         Args:
             root: an empty directory, or one to make.
@@ -115,7 +100,8 @@ class Fork:
         copy.patches_dir.mkdir()
         pin.download(pin.load(self.pin), self.fork / ".cache")
         (copy.fork / ".cache").symlink_to(self.fork / ".cache")
-        shutil.copy(self.pin, copy.pin)
+        copy.package.symlink_to(self.package)
+        shutil.copy(self.pin, copy.fork)
         for patch in patches:
             shutil.copy(patch, copy.patches_dir)
         return copy
@@ -138,14 +124,8 @@ class Fork:
         except (OSError, ValueError, TypeError):
             return None
 
-    def write_state(self, state: State, django: Path | None = None) -> None:
-        """Record what the checkout is made from.
-
-        Args:
-            state: the record.
-            django: the checkout, where it isn't in its place yet.
-        """
-        file = (django or self.django) / ".git" / self.state_file.name
-        partial = file.with_suffix(".partial")
+    def write_state(self, state: State) -> None:
+        """Record what the checkout is made from."""
+        partial = self.state_file.with_suffix(".partial")
         partial.write_text(json.dumps(asdict(state)) + "\n", encoding="utf-8")
-        partial.replace(file)
+        partial.replace(self.state_file)

@@ -22,20 +22,15 @@ def message_problems(message: str, ticket: str = TICKET) -> list[str]:
         A line for each rule that it breaks; empty if none.
     """
     subject, *rest = message.rstrip("\n").split("\n")
-    problems = []
-    if not re.match(rf"(?:Refs|Fixed) #{ticket} -- [A-Z]\w*ed .+\.$", subject):
-        problems.append(
-            f"the subject isn't 'Refs #{ticket} -- <Past tense> ... .' or 'Fixed ...'"
-        )
-    if len(subject) > SUBJECT_WIDTH:
-        problems.append(f"the subject has {len(subject)} characters")
-    if rest and rest[0]:
-        problems.append("there is no empty line below the subject")
-    if not "".join(rest).strip():
-        problems.append("it doesn't say why")
+    form = rf"(?:Refs|Fixed) #{ticket} -- [A-Z]\w*ed .+\.$"
+    wanted = f"'Refs #{ticket} -- <Past tense> ... .' or 'Fixed ...'"
+    problems = {
+        f"the subject isn't {wanted}": not re.match(form, subject),
+        f"the subject has {len(subject)} characters": len(subject) > SUBJECT_WIDTH,
+        "there is no empty line below the subject": bool(rest and rest[0]),
+        "it doesn't say why": not "".join(rest).strip(),
+    }
     for number, line in enumerate(rest, 2):
-        if len(line) > BODY_WIDTH:
-            problems.append(f"line {number} has {len(line)} characters")
-        if line != line.rstrip():
-            problems.append(f"line {number} has space at its end")
-    return problems
+        problems[f"line {number} has {len(line)} characters"] = len(line) > BODY_WIDTH
+        problems[f"line {number} has space at its end"] = line != line.rstrip()
+    return [problem for problem, found in problems.items() if found]

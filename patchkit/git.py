@@ -1,10 +1,12 @@
 """git, the same on every machine: without the user's configuration."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from patchkit import KitError
@@ -129,3 +131,35 @@ def run(cwd: Path, arguments: Sequence[str], env: Mapping[str, str]) -> str:
     if result.returncode:
         raise GitError(arguments, result.stderr or result.stdout)
     return result.stdout.rstrip("\n")
+
+
+@contextmanager
+def applying(patch: str, tree: Path, what: str, advice: str) -> Iterator[None]:
+    """Tell which hunks of a patch don't apply, if applying it in the block fails.
+
+    Args:
+        patch: its path.
+        tree: the git tree.
+        what: the tree's name, such as "Django 6.1.3".
+        advice: what to do then.
+
+    Raises:
+        KitError: it doesn't apply; has a line for each place where git has left a
+            conflict, or else for what git says.
+    """
+    try:
+        yield
+    except GitError as e:
+        files = git(tree, "diff", "--name-only", "--diff-filter=U").splitlines()
+        conflicts = [
+            f"{name}:{number}"
+            for name in files
+            for number, line in enumerate((tree / name).read_text().splitlines(), 1)
+            if line.startswith("<<<<<<<")
+        ]
+        said = re.findall(r"^(?:error|fatal): (.*)", e.stderr, re.MULTILINE)
+        hunks = "".join(f"  {line}\n" for line in conflicts or said or [e.stderr])
+        raise KitError(
+            f"{patch} does not apply to {what} (file:line of each hunk that fails):\n"
+            f"{hunks}{advice}"
+        ) from e

@@ -1,23 +1,19 @@
 """The ticket's shapes on the versions of Django since 2.2."""
 
-import json
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from patchkit import KitError, processes, relative, say, suite, tables
+from patchkit import KitError, say, suite, tables
 from patchkit.databases import empty_database
-from patchkit.demo import in_short
+from patchkit.demo import Run, in_short, run_shapes
 from patchkit.fork import Fork
-from patchkit.tables import WIDTH
 
 PSYCOPG = "psycopg[binary]==3.3.9"
 
@@ -56,10 +52,9 @@ class Release:
     @property
     def requirements(self) -> list[str]:
         """What is installed, in pip's words."""
-        words = [self.driver, "sqlparse==0.5.0"]
-        words += [f"django=={self.django}"] * bool(self.django)
-        words += [f"asgiref=={self.asgiref}"] * bool(self.asgiref)
-        return words
+        versions = {"django": self.django, "asgiref": self.asgiref}
+        pins = [f"{name}=={version}" for name, version in versions.items() if version]
+        return [self.driver, "sqlparse==0.5.0", *pins]
 
 
 # With the oldest and the newest asgiref that each Django accepts, and pip finds
@@ -68,28 +63,25 @@ class Release:
 OLD = ("3.8", "psycopg2-binary==2.8.6")
 LESS_OLD = ("3.8", "psycopg2-binary==2.9.9")
 NEW = ("3.12", PSYCOPG)
-RELEASES = (
-    Release("2.2.28", "", *OLD),
-    Release("3.0.14", "3.2.0", *OLD),
-    Release("3.0.14", "3.8.1", *OLD),
-    Release("3.1.14", "3.2.10", *LESS_OLD),
-    Release("3.1.14", "3.8.1", *LESS_OLD),
-    Release("3.2.25", "3.3.2", *LESS_OLD),
-    Release("3.2.25", "3.8.1", *LESS_OLD),
-    Release("4.2.30", "3.6.0", *NEW),
-    Release("4.2.30", "3.7.2", *NEW),
-    Release("4.2.30", "3.13.0", *NEW),
-    Release("5.2.19", "3.8.1", *NEW),
-    Release("5.2.19", "3.13.0", *NEW),
-    Release("6.0.10", "3.9.1", *NEW),
-    Release("6.0.10", "3.13.0", *NEW),
-    Release("6.1.3", "3.9.1", *NEW),
-    Release("6.1.3", "3.13.0", *NEW),
-    Release("", "3.9.1", *NEW, tree="django"),
-    Release("", "3.13.0", *NEW, tree="django"),
-    Release("", "3.9.1", *NEW, tree="django", scope="thread"),
-    Release("", "3.13.0", *NEW, tree="django", scope="thread"),
+VERSIONS = (
+    ("2.2.28", OLD, [""]),
+    ("3.0.14", OLD, ["3.2.0", "3.8.1"]),
+    ("3.1.14", LESS_OLD, ["3.2.10", "3.8.1"]),
+    ("3.2.25", LESS_OLD, ["3.3.2", "3.8.1"]),
+    ("4.2.30", NEW, ["3.6.0", "3.7.2", "3.13.0"]),
+    ("5.2.19", NEW, ["3.8.1", "3.13.0"]),
+    ("6.0.10", NEW, ["3.9.1", "3.13.0"]),
+    ("6.1.3", NEW, ["3.9.1", "3.13.0"]),
 )
+RELEASES = [
+    Release(django, asgiref, *python)
+    for django, python, asgirefs in VERSIONS
+    for asgiref in asgirefs
+] + [
+    Release("", asgiref, *NEW, tree="django", scope=scope)
+    for scope in suite.SCOPES
+    for asgiref in VERSIONS[-1][2]
+]
 NO_INTERPRETER = "no interpreter"
 DATABASES = ("sqlite", "postgresql")
 
@@ -148,9 +140,7 @@ def environment(fork: Fork, release: Release) -> Path | None:
     return python
 
 
-def run(
-    fork: Fork, release: Release, name: str, env: Mapping[str, str]
-) -> dict[str, str]:
+def run(fork: Fork, release: Release, name: str, env: Mapping[str, str]) -> Row:
     """Run the shapes in an environment.
 
     Args:
@@ -168,45 +158,25 @@ def run(
     python = environment(fork, release)
     if python is None:
         return {"": f"{NO_INTERPRETER} (Python {release.python})"}
-    manage = fork.root / suite.PACKAGE / "demo" / "manage.py"
-    tree = release.tree or "base"
-    variables = suite.environment(fork, tree, release.scope, env)
-    if not release.tree:
-        del variables["PYTHONPATH"]
-    result = processes.run(
-        [python, manage, "ticket31997", "--json"],
-        env=variables | {"DJANGO_SETTINGS_MODULE": f"{suite.PACKAGE}.settings.{name}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    if result.returncode:
-        raise KitError(f"{release.name}, {name}:\n{result.stderr}")
-    outcomes = [json.loads(line) for line in result.stdout.splitlines()]
+    which = Run(release.name, release.tree, release.scope)
+    outcomes = run_shapes(fork, which, name, env, python)
     return {outcome["title"]: in_short(outcome) for outcome in outcomes}
 
 
-def _has_to_pass(release: Release) -> bool:
-    return release.scope == "thread" or release.django.startswith("2.")
-
-
-def table(results: list[tuple[Release, dict[str, str]]], *, markdown: bool) -> Table:
+def table(results: list[tuple[Release, Row]]) -> Table:
     """Lay the results of one database out.
 
     Args:
         results: those of each release.
-        markdown: make one that prints as Markdown.
 
     Returns:
-        A table of rich's.
+        A table of rich's that prints as Markdown.
     """
     shapes = next(list(row) for _, row in results if "" not in row)
-    grid = Table(box=box.MARKDOWN if markdown else box.SIMPLE_HEAD)
-    for heading in ("Django", "asgiref", "Python", *shapes):
-        grid.add_column(heading)
+    grid = Table("Django", "asgiref", "Python", *shapes, box=box.MARKDOWN)
     for release, row in results:
         cells = [row.get(shape, row.get("", "")) for shape in shapes]
-        if not markdown:
-            cells = [f"[{'green' if c == 'ok' else 'red'}]{c}[/]" for c in cells]
+        cells = [f"[{'green' if c == 'ok' else 'red'}]{c}[/]" for c in cells]
         head = (release.title, release.asgiref or "none", release.python)
         grid.add_row(*head, *cells)
     return grid
@@ -214,8 +184,6 @@ def table(results: list[tuple[Release, dict[str, str]]], *, markdown: bool) -> T
 
 def history(fork: Fork, *, save: bool = False) -> bool:
     """Run the shapes on all releases and both databases and print the tables.
-
-    They go as JSON into django-fork/.history/ too.
 
     Args:
         save: write the tables into the pages that have them, too.
@@ -228,7 +196,6 @@ def history(fork: Fork, *, save: bool = False) -> bool:
         KitError: an environment can't be made, a run broke off, or no page
             has a place for the tables that it's to save.
     """
-    record = []
     contents = {}
     passed = True
     for name in DATABASES:
@@ -239,15 +206,11 @@ def history(fork: Fork, *, save: bool = False) -> bool:
                 say(f"{name} {number}/{len(RELEASES)}: {title}")
                 row = run(fork, release, name, env)
                 results.append((release, row))
-                record.append({"database": name, **asdict(release), "results": row})
-                if _has_to_pass(release) and "" not in row:
-                    passed = passed and set(row.values()) == {"ok"}
-        console = Console(width=None if os.isatty(1) else 2 * WIDTH)
-        console.print(table(results, markdown=False))
-        contents[f"history: {name}"] = tables.markdown(table(results, markdown=True))
-    json_file = fork.fork / ".history" / "history.json"
-    json_file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    say(f"{relative(json_file, fork.root)} has the same as JSON.")
+                has_to = release.scope == "thread" or release.django.startswith("2.")
+                passed &= not has_to or "" in row or set(row.values()) == {"ok"}
+        grid = table(results)
+        tables.show(grid, 2 * tables.WIDTH)
+        contents[f"history: {name}"] = tables.markdown(grid)
     if save:
         tables.write(fork, contents)
     return passed

@@ -1,10 +1,10 @@
-"""Django's own linters on the files that the series changes."""
+"""Django's own linters on the files that a series changes."""
 
-import subprocess
 import sys
+from pathlib import Path
 
-from patchkit import relative, say
-from patchkit.fork import BASE_BRANCH, BRANCH, Fork
+from patchkit import processes, say
+from patchkit.fork import BASE_BRANCH
 from patchkit.git import git
 
 # flake8's settings are in Django's repository, not in its sdist.
@@ -16,27 +16,28 @@ LINTERS = (
 )
 
 
-def lint(fork: Fork) -> bool:
+def lint(tree: Path, base: str = BASE_BRANCH) -> bool:
     """Run black, isort and flake8 with Django's configuration.
 
     Args:
-        fork: the repository, with a checkout.
+        tree: a git tree of Django.
+        base: the commit that the series begins at.
 
     Returns:
         Whether there is nothing to mend.
+
+    Raises:
+        GitError: there is space at the end of a line or the like, in the docs too.
     """
-    series = f"{BASE_BRANCH}..{BRANCH}"
+    series = f"{base}..HEAD"
     changed = ("diff", "--name-only", "--diff-filter=d", series, "--", "*.py")
-    files = git(fork.django, *changed).splitlines()
-    if not files:
-        return True
-    say(f"{len(files)} Python files of {relative(fork.django, fork.root)}:")
+    files = git(tree, *changed).splitlines()
+    say(f"{len(files)} Python files:")
     clean = True
-    for linter, *options in LINTERS:
+    for linter, *options in LINTERS if files else ():
         command = [sys.executable, "-m", linter, *options, *files]
-        passed = not subprocess.run(command, cwd=fork.django).returncode
+        passed = not processes.run(command, cwd=tree).returncode
         say(f"  {linter}: {'clean' if passed else 'see above'}")
         clean = clean and passed
-    # Trailing space and the like, in the docs too.
-    git(fork.django, "diff", "--check", series)
+    git(tree, "diff", "--check", series)
     return clean

@@ -5,8 +5,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from patchkit import KitError, servers
 from patchkit.servers import NoServer, Variables
@@ -42,28 +43,24 @@ def installation() -> list[str]:
     return [program for program in found if program]
 
 
-@contextmanager
-def server() -> Iterator[Variables]:
+def server() -> AbstractContextManager[Variables]:
     """Provide a MariaDB server to the commands that run inside the block.
 
     With one of LOCATION set, that is the user's server, as it is: see servers.own().
     Otherwise an installed one listens on a Unix socket in a temporary directory, and
     ends with this process: see servers.kept().
 
-    Yields:
-        The environment for the commands, in which the settings find the server.
+    Returns:
+        A context manager that gives the environment for the commands, in which the
+        settings find the server.
 
     Raises:
         NoServer: none is installed.
         KitError: it can't be started.
     """
     if servers.chosen(LOCATION):
-        with servers.own("mysql") as env:
-            yield env
-        return
-    daemon, *_ = installation()
-    with servers.kept("patchkit.mysql", f"MariaDB ({daemon})") as env:
-        yield env
+        return servers.own("mysql")
+    return servers.kept("patchkit.mysql", f"MariaDB ({installation()[0]})")
 
 
 def execute(env: Mapping[str, str], *statements: str) -> None:
@@ -97,14 +94,10 @@ def _installed(directory: Path) -> Iterator[Variables]:
     user = servers.not_root(directory, "mysql")
     data, socket = directory / "data", directory / "socket"
     options = ["--no-defaults", f"--datadir={data}"]
-    subprocess.run(
-        [install, *options, "--auth-root-authentication-method=normal"],
-        cwd=directory,
-        user=user,
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
-        check=True,
-    )
+    how: dict[str, Any] = {"cwd": directory, "user": user, "stdout": sys.stderr}
+    how |= {"stdin": subprocess.DEVNULL}
+    normal = "--auth-root-authentication-method=normal"
+    subprocess.run([install, *options, normal], check=True, **how)
     process = subprocess.Popen(
         [
             *(daemon, *options, f"--socket={socket}", "--skip-networking"),
@@ -114,10 +107,7 @@ def _installed(directory: Path) -> Iterator[Variables]:
             *("--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite"),
             f"--log-error={directory / 'log'}",
         ],
-        cwd=directory,
-        user=user,
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
+        **how,
     )
     try:
         wait_until(lambda: socket.exists() or process.poll() is not None)

@@ -1,6 +1,7 @@
 """The pin: base.toml, the release that the series is carried on, and its sdist."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import tarfile
@@ -12,17 +13,20 @@ from pathlib import Path
 from patchkit import KitError, relative, say
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sdist:
     """A release of Django on PyPI.
 
     Attributes:
         version: its version.
         sha256: of its sdist, in hexadecimal.
+        diff: the name of a file beside base.toml. For the files in it, it takes
+            the place of what the series changes in a wheel; "" if there is none.
     """
 
     version: str
     sha256: str
+    diff: str = ""
 
     @property
     def archive_name(self) -> str:
@@ -30,35 +34,19 @@ class Sdist:
         return f"django-{self.version}.tar.gz"
 
 
-@dataclass(frozen=True)
-class Wheel(Sdist):
-    """A release that `make wheel` makes a wheel of.
-
-    Attributes:
-        diff: the name of a file beside base.toml. For the files in it, it takes
-            the place of what the series changes; "" if there is none.
-    """
-
-    diff: str = ""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pin(Sdist):
     """What django-fork/base.toml pins.
 
     Attributes:
         next_version: the feature release that the series is written for.
-        minor_features: headings of the next release's notes, in order.
-        backwards_incompatible: likewise.
-        deprecated: likewise.
+        headings: of the next release's notes, those below each of three, in order.
         wheels: the other releases that there can be wheels of.
     """
 
     next_version: str
-    minor_features: tuple[str, ...]
-    backwards_incompatible: tuple[str, ...]
-    deprecated: tuple[str, ...]
-    wheels: tuple[Wheel, ...] = ()
+    headings: tuple[list[str], list[str], list[str]]
+    wheels: tuple[Sdist, ...]
 
 
 def load(path: Path) -> Pin:
@@ -75,28 +63,39 @@ def load(path: Path) -> Pin:
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
+        names = ("minor_features", "backwards_incompatible", "deprecated")
+        minor, incompatible, deprecated = (data["next"][name] for name in names)
         return Pin(
-            version=data["base"]["version"],
-            sha256=data["base"]["sha256"],
+            **data["base"],
             next_version=data["next"]["version"],
-            minor_features=tuple(data["next"]["minor_features"]),
-            backwards_incompatible=tuple(data["next"]["backwards_incompatible"]),
-            deprecated=tuple(data["next"]["deprecated"]),
-            wheels=tuple(Wheel(**wheel) for wheel in data.get("wheel", ())),
+            headings=(minor, incompatible, deprecated),
+            wheels=tuple(Sdist(**wheel) for wheel in data.get("wheel", ())),
         )
-    except OSError as e:
-        raise KitError(f"{relative(path)} can't be read: {e.strerror}.") from e
-    except tomllib.TOMLDecodeError as e:
-        raise KitError(f"{relative(path)} is not valid TOML: {e}.") from e
     except KeyError as e:
         raise KitError(f"{relative(path)} lacks the key {e}.") from e
-    except TypeError as e:
+    except (OSError, tomllib.TOMLDecodeError, TypeError) as e:
         raise KitError(f"{relative(path)}: {e}.") from e
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def pip(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of pip's that neither asks nor gets anything that isn't named.
+
+    Args:
+        arguments: the command and its options.
+        env: variables on top of the process's.
+
+    Returns:
+        How it ended, with what it printed.
+    """
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-input")
+    return subprocess.run(
+        [sys.executable, "-m", "pip", *arguments, *options],
+        env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"} | env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        umask=0o022,
+    )
 
 
 def download(sdist: Sdist, cache: Path) -> Path:
@@ -119,7 +118,7 @@ def download(sdist: Sdist, cache: Path) -> Path:
     """
     archive = cache / sdist.archive_name
     if archive.exists():
-        if _sha256(archive) == sdist.sha256:
+        if hashlib.sha256(archive.read_bytes()).hexdigest() == sdist.sha256:
             return archive
         say(f"{relative(archive)} is not the pinned file: downloading it again.")
         archive.unlink()
@@ -131,25 +130,16 @@ def download(sdist: Sdist, cache: Path) -> Path:
         requirements.write_text(
             f"django=={sdist.version} --hash=sha256:{sdist.sha256}\n", encoding="utf-8"
         )
-        command = [
-            *[sys.executable, "-m", "pip", "download", "--quiet", "--no-input"],
-            *["--disable-pip-version-check", "--no-deps", "--no-binary", ":all:"],
-            *["--no-build-isolation", "--require-hashes"],
-            *["--dest", str(directory), "--requirement", str(requirements)],
-        ]
-        result = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        result = pip(
+            *("download", "--no-binary=:all:", "--require-hashes"),
+            *(f"--dest={directory}", f"--requirement={requirements}"),
         )
         downloaded = directory / sdist.archive_name
         if result.returncode or not downloaded.exists():
-            output = (result.stderr or result.stdout).strip()
-            if "DO NOT MATCH THE HASHES" in output:
-                raise KitError(
-                    f"The sdist of Django {sdist.version} that pip found is not the "
-                    f"one pinned in django-fork/base.toml. Either the pin is wrong "
-                    f"or the file was tampered with or cut short.\n{output}"
-                )
-            raise KitError(f"pip can't download Django {sdist.version}:\n{output}")
+            raise KitError(
+                f"pip can't download the sdist of Django {sdist.version} that is "
+                f"pinned in django-fork/base.toml:\n{result.stderr or result.stdout}"
+            )
         downloaded.replace(archive)
     return archive
 
@@ -158,12 +148,12 @@ def unpack(archive: Path, target: Path) -> None:
     """Unpack an sdist, so that its top folder becomes the target.
 
     Args:
-        archive: a .tar.gz with one folder at its top.
+        archive: a .tar.gz with a folder of its name at its top.
         target: the directory to make. Must not exist.
 
     Raises:
-        KitError: the archive is damaged, holds anything unsafe (tarfile's
-            "data" filter, PEP 706), or doesn't have one folder at its top.
+        KitError: the archive is damaged, or holds anything unsafe (tarfile's
+            "data" filter, PEP 706).
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="unpack-") as name:
         try:
@@ -171,10 +161,7 @@ def unpack(archive: Path, target: Path) -> None:
                 tar.extractall(name, filter="data")
         except (tarfile.TarError, EOFError, OSError) as e:
             raise KitError(f"{relative(archive)} can't be unpacked: {e}") from e
-        tops = list(Path(name).iterdir())
-        if len(tops) != 1 or not tops[0].is_dir():
-            raise KitError(f"{relative(archive)} doesn't have one folder at its top.")
-        tops[0].replace(target)
+        (Path(name) / archive.name.removesuffix(".tar.gz")).replace(target)
 
 
 def release_notes(pin: Pin) -> str:
@@ -191,36 +178,28 @@ def release_notes(pin: Pin) -> str:
         The text of docs/releases/<next version>.txt.
     """
     version = pin.next_version
-    lines: list[str] = []
-
-    def heading(text: str, underline: str, *, label: str = "") -> None:
-        if label:
-            lines.extend([f".. _{label}:", ""])
-        lines.extend([text, underline * len(text), ""])
-
+    minor, incompatible, deprecated = pin.headings
     title = f"Django {version} release notes - UNDER DEVELOPMENT"
-    lines.append("=" * len(title))
-    heading(title, "=")
-    heading("Python compatibility", "=")
-    heading(f"What's new in Django {version}", "=", label=f"whats-new-{version}")
-    heading("Minor features", "-")
-    for section in pin.minor_features:
-        heading(section, "~")
-        lines.extend(["* ...", ""])
-    for text, label, sections in (
-        (
+
+    def heading(text: str, underline: str, label: str = "") -> str:
+        label = f".. _{label}-{version}:\n\n" if label else ""
+        return f"{label}{text}\n{underline * len(text)}\n"
+
+    def bullets(texts: list[str], underline: str) -> list[str]:
+        return [f"{heading(text, underline)}\n* ...\n" for text in texts]
+
+    parts = [
+        f"{'=' * len(title)}\n{heading(title, '=')}",
+        heading("Python compatibility", "="),
+        heading(f"What's new in Django {version}", "=", "whats-new"),
+        heading("Minor features", "-"),
+        *bullets(minor, "~"),
+        heading(
             f"Backwards incompatible changes in {version}",
-            f"backwards-incompatible-{version}",
-            pin.backwards_incompatible,
+            *("=", "backwards-incompatible"),
         ),
-        (
-            f"Features deprecated in {version}",
-            f"deprecated-features-{version}",
-            pin.deprecated,
-        ),
-    ):
-        heading(text, "=", label=label)
-        for section in sections:
-            heading(section, "-")
-            lines.extend(["* ...", ""])
-    return "\n".join(lines[:-1]) + "\n"
+        *bullets(incompatible, "-"),
+        heading(f"Features deprecated in {version}", "=", "deprecated-features"),
+        *bullets(deprecated, "-"),
+    ]
+    return "\n".join(parts)

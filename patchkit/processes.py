@@ -69,7 +69,7 @@ def leaving_nothing() -> Iterator[None]:
         raise KeyboardInterrupt
 
     handler = signal.signal(signal.SIGINT, interrupt)
-    before = os.environ.get("TMPDIR"), tempfile.tempdir
+    env, tempdir = dict(os.environ), tempfile.tempdir
     try:
         with tempfile.TemporaryDirectory(
             prefix="ticket31997-", ignore_cleanup_errors=True
@@ -77,9 +77,7 @@ def leaving_nothing() -> Iterator[None]:
             os.environ["TMPDIR"] = tempfile.tempdir = directory
             yield
     finally:
-        if before[0] is None:
-            os.environ.pop("TMPDIR", None)
-        else:
-            os.environ["TMPDIR"] = before[0]
-        tempfile.tempdir = before[1]
+        os.environ.clear()
+        os.environ.update(env)
+        tempfile.tempdir = tempdir
         signal.signal(signal.SIGINT, handler)

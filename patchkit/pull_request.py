@@ -5,9 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from patchkit import KitError
 from patchkit.gates import TICKET
@@ -22,6 +20,10 @@ BOX = re.compile(r"^- \[[ x]\] ", re.MULTILINE)
 CHECKED = ("the `main` branch", "commit message is", "relevant tests", "relevant docs")
 # ... and those that don't apply, or not yet. All others are the submitter's own.
 OPEN = ("Has patch", "screenshots")
+# What of it has to be as this knows it.
+NO_AI, AI = "No AI tools were used", "If AI tools were used"
+SECTIONS = ("Trac ticket number", "Branch description", "AI Assistance", "Checklist")
+NEEDED = (*(f"#### {section}" for section in SECTIONS), NO_AI, AI)
 # Runs the check from the clone, with the answers that a first pull request gets, but
 # for the ticket, which isn't looked up. What it would comment is printed.
 RUN_CHECK = """
@@ -39,31 +41,25 @@ check_pr.main("", "", "", sys.argv[2], "0", pr_title=sys.argv[1])
 """
 
 
-@dataclass(frozen=True)
-class Letter:
-    """The cover letter: what patches/cover-letter.md says.
+def read_letter(text: str, ticket: str = TICKET) -> tuple[str, str]:
+    """Read the cover letter: a heading of the first level, and what is below it.
 
-    Attributes:
-        title: of the pull request.
-        description: Markdown, for the template's section of that name.
+    Args:
+        text: what patches/cover-letter.md says.
+        ticket: the number for the title.
+
+    Returns:
+        The title of the pull request, and the Markdown for the template's section
+        with the description.
+
+    Raises:
+        KitError: there is no such heading.
     """
-
-    title: str
-    description: str
-
-    @classmethod
-    def parse(cls, text: str, ticket: str = TICKET) -> Self:
-        """Read the file: a heading of the first level, and what is below it.
-
-        Raises:
-            KitError: there is no such heading.
-        """
-        text = re.sub(rf"{COMMENT.pattern}\n+", "", text, flags=re.DOTALL)
-        match = re.match(r"# ([^\n]+)\n\n(.+)", _unwrap(text), re.DOTALL)
-        if not match:
-            raise KitError("patches/cover-letter.md doesn't begin with '# <title>'.")
-        title = match[1].strip().replace(f"#{TICKET}", f"#{ticket}")
-        return cls(title, match[2].strip() + "\n")
+    text = re.sub(rf"{COMMENT.pattern}\n+", "", text, flags=re.DOTALL)
+    match = re.match(r"# ([^\n]+)\n\n(.+)", _unwrap(text), re.DOTALL)
+    if not match:
+        raise KitError("patches/cover-letter.md doesn't begin with '# <title>'.")
+    return match[1].strip().replace(f"#{TICKET}", f"#{ticket}"), match[2].strip()
 
 
 def _unwrap(text: str) -> str:
@@ -77,7 +73,7 @@ def _unwrap(text: str) -> str:
 
 def fill(
     template: str,
-    letter: Letter,
+    description: str,
     disclosure: str,
     confirm: Callable[[str], bool],
     ticket: str = TICKET,
@@ -86,7 +82,7 @@ def fill(
 
     Args:
         template: the template's text.
-        letter: the cover letter.
+        description: for the section of that name.
         disclosure: "none" if no AI tools were used, otherwise which ones and
             for what, in five words or more.
         confirm: asked about each statement that only the submitter can make,
@@ -106,45 +102,34 @@ def fill(
             "Django wants to know whether AI tools were used: say 'none', or which "
             f"ones and for what in at least {MIN_WORDS} words."
         )
-    parts = re.split(r"^(#### .+\n)", template.replace("\r\n", "\n"), flags=re.M)
-    headings, texts = parts[1::2], [COMMENT.sub("", text) for text in parts[2::2]]
-
-    def section(name: str) -> int:
-        for number, heading in enumerate(headings):
-            if heading.startswith(f"#### {name}"):
-                return number
+    text = COMMENT.sub("", template.replace("\r\n", "\n"))
+    if missing := [words for words in NEEDED if words not in text]:
         raise KitError(
-            f"Django's template for pull requests has no section {name!r} any more: "
-            "write the pull request by hand, with patches/cover-letter.md."
+            f"Django's template for pull requests has no {missing[0]!r} now: write "
+            "the pull request by hand, with patches/cover-letter.md."
         )
 
-    number = section("Trac ticket number")
-    texts[number] = re.sub(r"ticket-X+", f"ticket-{ticket}", texts[number])
-    texts[section("Branch description")] = letter.description
-    number = section("AI Assistance Disclosure")
-    wanted = "No AI tools were used" if none else "If AI tools were used"
-    boxes = [line for line in texts[number].splitlines() if BOX.match(line)]
-    if len(boxes) != 2 or sum(wanted in line for line in boxes) != 1:
-        raise KitError("The disclosure in Django's template isn't as it was.")
-    lines = [
-        # That none were used has been said already.
-        _tick(line, lambda words: none or confirm(words)) if wanted in line else line
-        for line in boxes
-    ]
-    texts[number] = "\n".join(lines + ["", disclosure] * (not none))
-    number = section("Checklist")
-    lines = [line.rstrip() for line in texts[number].splitlines() if line.strip()]
-    texts[number] = "\n".join(_tick(line, confirm) for line in lines)
-    both = zip(headings, texts, strict=True)
-    return "\n".join(f"{heading}{text.strip()}\n" for heading, text in both)
+    def tick(line: str) -> str:
+        words = BOX.sub("", line)
+        if words == line or any(word in line for word in OPEN):
+            return line
+        if NO_AI in line or AI in line:
+            # That none were used has been said already.
+            ticked = none if NO_AI in line else not none and confirm(words)
+        else:
+            ticked = any(word in line for word in CHECKED) or confirm(words)
+        return BOX.sub("- [x] ", line) if ticked else line
 
-
-def _tick(line: str, confirm: Callable[[str], bool]) -> str:
-    words = BOX.sub("", line)
-    if words == line or any(word in line for word in OPEN):
-        return line
-    ticked = any(word in line for word in CHECKED) or confirm(words)
-    return BOX.sub("- [x] ", line) if ticked else line
+    text = re.sub(r"ticket-X+", f"ticket-{ticket}", text)
+    body = []
+    for part in re.split(r"^(?=#### )", text, flags=re.MULTILINE)[1:]:
+        heading, *lines = (tick(x.rstrip()) for x in part.splitlines() if x.strip())
+        if heading.startswith("#### Branch"):
+            lines = [description]
+        elif heading.startswith("#### AI") and not none:
+            lines += ["", disclosure]
+        body += [heading, *lines, ""]
+    return "\n".join(body)
 
 
 def check(tree: Path, title: str, body: str) -> None:

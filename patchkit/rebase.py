@@ -1,33 +1,22 @@
-"""The series on a newer base: a three-way merge, in a place of its own."""
+"""The series on a newer base: git rebase, in a place of its own."""
 
-import re
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from patchkit import KitError, checkout, pin, relative, say, series
-from patchkit.fork import BASE_BRANCH, BRANCH, Fork, State
+from patchkit.fork import BASE_BRANCH, BRANCH, Fork
 from patchkit.git import GitError, git
 
-# Where the merge is made, and kept for as long as it has conflicts.
+# Where the series is moved, and kept for as long as it has conflicts.
 PLACE = ".rebase"
-
-
-def _pin(text: str, version: str, sha256: str) -> str:
-    """Return base.toml with another version and hash."""
-    for key, value in (("version", version), ("sha256", sha256)):
-        # Of [base], the first table.
-        text, count = re.subn(
-            rf'^{key} = ".*"$', f'{key} = "{value}"', text, count=1, flags=re.MULTILINE
-        )
-        if not count:
-            raise KitError(f"django-fork/base.toml has no {key}.")
-    return text
+OLD_BASE = "refs/old/base"
 
 
 def abort(fork: Fork) -> bool:
-    """Drop a merge that has conflicts.
+    """Drop a move that has conflicts.
 
     Returns:
         Whether there was one.
@@ -43,12 +32,12 @@ def rebase(
 ) -> bool:
     """Move the pin to another release, or the series onto a clone's commit.
 
-    Where a patch conflicts, the merge stays in django-fork/.rebase to be
-    resolved there, and calling this again goes on. Until all is merged, the pin,
+    Where a patch conflicts, the rebase stays in django-fork/.rebase to be
+    resolved there, and calling this again goes on. Until all is moved, the pin,
     patches/ and the checkout are as they were.
 
     A clone's commit can't be the pin, which anybody has to be able to download.
-    The series is merged onto it, and has to apply to the pinned release still.
+    The series is moved onto it, and has to apply to the pinned release still.
 
     Args:
         fork: the repository, with a checkout without work that patches/ lacks.
@@ -63,118 +52,70 @@ def rebase(
         KitError: there is work that would be lost, the release can't be had, a
             patch conflicts, or doesn't apply to both bases.
     """
-    place = fork.fork / PLACE
-    text = fork.pin.read_text(encoding="utf-8")
-    new = text if upstream else _pin(text, version, sha256)
-    if new == text and not upstream and not place.exists():
-        return False
-    state = fork.read_state()
-    work = checkout.unexported(fork, state)
-    if state is None or work:
-        raise KitError(
-            "`make checkout` first, and export what patches/ lacks:\n"
-            + "".join(f"  - {line}\n" for line in work)
-        )
-    target = Fork(place)
-    onto = target.fork / "onto"
+    target = Fork(fork.fork / PLACE)
+    onto = target.root / "onto"
+    text = new = fork.pin.read_text(encoding="utf-8")
+    if not upstream:
+        old = pin.load(fork.pin)
+        new = text.replace(f'"{old.version}"', f'"{version}"', 1)
+        new = new.replace(old.sha256, sha256)
     wanted = f"{upstream or ''}\n{new}"
-    if not place.exists():
+    if new == text and not upstream and not target.root.exists():
+        return False
+    checkout.make(fork)
+    checkout.refuse_to_lose_work(fork, "Moving the series")
+    if not target.root.exists():
         try:
             _begin(fork, target, new, upstream)
             onto.write_text(wanted, encoding="utf-8")
         except BaseException:
             abort(fork)
             raise
+        # Conflicts are told below, and the export sees anything else.
+        with suppress(GitError):
+            git(target.django, "rebase", "--quiet", "--onto", BASE_BRANCH, OLD_BASE)
     elif onto.read_text(encoding="utf-8") != wanted:
         raise KitError(
-            f"{relative(place, fork.root)} is a merge onto something else. Finish "
+            f"{relative(target.root, fork.root)} is a move onto something else. Finish "
             "it, or drop it: `make rebase ABORT=1`."
         )
-    _merge(fork, target)
+    if (target.django / ".git" / "rebase-merge").exists():
+        raise KitError(
+            f"A patch conflicts. In {relative(target.django, fork.root)}: mend the "
+            "files that `git status` names, `git add` them, and `git rebase "
+            "--continue`; then run this command again. To drop it all: `make rebase "
+            "ABORT=1`. The pin and patches/ are as they were."
+        )
     series.export(target)
     with tempfile.TemporaryDirectory(dir=fork.fork, prefix=".build-") as name:
-        result = target
-        if upstream:
-            result = fork.copy(Path(name) / "pinned", target.patches())
-            (result.root / "tests_ticket31997").mkdir()
-            checkout.make(result)
-            _export_again(result)
-        patches = {path.name: path.read_bytes() for path in result.patches()}
-    before = {path.name: path.read_bytes() for path in fork.patches()}
-    with fork.locked():
+        result = _on_the_pin(fork, target, Path(name) / "pin") if upstream else target
         # All at once at the end, what is here is replaced.
-        for patch in fork.patches():
-            patch.unlink()
-        for file, content in patches.items():
-            (fork.patches_dir / file).write_bytes(content)
-        fork.pin.write_text(new, encoding="utf-8")
+        with fork.locked():
+            changed = bool(series.write(fork, result.patches_dir)) or new != text
+            fork.pin.write_text(new, encoding="utf-8")
     abort(fork)
-    if patches == before and new == text:
-        return False
-    say("The series has been moved. `make test`, then commit.")
-    checkout.make(fork)
-    return True
-
-
-def _export_again(fork: Fork) -> None:
-    """Bring patches of another base into the form they have on this one."""
-    state = fork.read_state()
-    assert state
-    fork.write_state(replace(state, tip=state.base))
-    series.export(fork)
+    if changed:
+        say("The series has been moved. `make test`, then commit.")
+        checkout.make(fork)
+    return changed
 
 
 def _begin(fork: Fork, target: Fork, text: str, upstream: str | None) -> None:
-    """Make a checkout of the new base that knows the blobs of the old one."""
-    target.fork.mkdir(parents=True)
-    target.patches_dir.mkdir()
+    """Make a checkout of the new base, with the old series on its branch."""
+    fork.copy(target.root, ())
     target.pin.write_text(text, encoding="utf-8")
-    cache = fork.fork / ".cache"
-    cache.mkdir(exist_ok=True)
-    (target.fork / ".cache").symlink_to(cache)
-    (target.root / "tests_ticket31997").symlink_to(fork.root / "tests_ticket31997")
-    pin.load(target.pin)
     checkout.make(target, upstream)
-    git(
-        target.django, "fetch", "--quiet", str(fork.django), f"{BRANCH}:refs/old/series"
-    )
+    refs = (BRANCH, f"{BASE_BRANCH}:{OLD_BASE}")
+    git(target.django, "fetch", "--quiet", str(fork.django), *refs)
+    git(target.django, "reset", "--quiet", "--hard", "FETCH_HEAD")
 
 
-def _merge(fork: Fork, target: Fork) -> None:
-    """Apply what isn't applied yet, with git am -3."""
-    tree = target.django
-    if (tree / ".git" / "rebase-apply").exists():
-        raise KitError(_how(fork, target, "A patch is still being applied"))
-    patches = fork.patches()
-    for patch in patches[_applied(tree) :]:
-        say(f"Merging {patch.name}")
-        try:
-            git(
-                tree,
-                "am",
-                "-3",
-                "--quiet",
-                "--committer-date-is-author-date",
-                str(patch),
-            )
-        except GitError as e:
-            raise KitError(_how(fork, target, f"{patch.name} conflicts")) from e
-    # The old base's objects are of no more use, and its ref would be work.
-    git(tree, "update-ref", "-d", "refs/old/series")
-    state = target.read_state()
+def _on_the_pin(fork: Fork, target: Fork, root: Path) -> Fork:
+    """Bring patches of another base into the form they have on the pinned one."""
+    result = fork.copy(root, target.patches())
+    checkout.make(result)
+    state = result.read_state()
     assert state
-    first = git(tree, "rev-parse", BASE_BRANCH)
-    target.write_state(State(state.source, state.series, first, first))
-
-
-def _applied(tree: Path) -> int:
-    return len(git(tree, "rev-list", f"{BASE_BRANCH}..{BRANCH}").splitlines())
-
-
-def _how(fork: Fork, target: Fork, what: str) -> str:
-    name = relative(target.django, fork.root)
-    return (
-        f"{what}. In {name}: mend the files that `git status` names, `git add` them, "
-        "and `git am --continue`; then run this command again. To drop it all: "
-        "`make rebase ABORT=1`. The pin and patches/ are as they were."
-    )
+    result.write_state(replace(state, tip=state.base))
+    series.export(result)
+    return result

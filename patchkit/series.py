@@ -40,64 +40,67 @@ def export(fork: Fork) -> list[str]:
         django = fork.django
         _refuse_unless_series(fork, state)
         if git(django, "status", "--porcelain"):
-            say(
-                f"Uncommitted changes in {relative(django, fork.root)} are not "
-                f"exported: only commits are."
-            )
-        changes: list[str] = []
+            name = relative(django, fork.root)
+            say(f"Uncommitted changes in {name} are not exported: only commits are.")
         tip = git(django, "rev-parse", BRANCH)
         if tip == state.tip and state.source != checkout.source_digest(fork):
             # Untouched, and on a base other than the pinned one, where the same
             # commits make other bytes: ids of files, numbers of lines.
-            return changes
+            return []
         with tempfile.TemporaryDirectory(dir=fork.fork, prefix=".build-") as name:
             git(
                 *(django, "format-patch", "--quiet", *FORMAT_PATCH),
                 *("--output-directory", name, f"{state.base}..{BRANCH}"),
             )
-            new = {path.name: path for path in Path(name).glob("*.patch")}
-            fork.patches_dir.mkdir(exist_ok=True)
-            for file_name, path in sorted(new.items()):
-                target = fork.patches_dir / file_name
-                if target.exists() and target.read_bytes() == path.read_bytes():
-                    continue
-                path.replace(target)
-                changes.append(f"wrote {relative(target, fork.root)}")
-        for path in fork.patches():
-            if path.name not in new:
-                path.unlink()
-                changes.append(f"removed {relative(path, fork.root)}")
+            changes = write(fork, Path(name))
         fork.write_state(replace(state, series=checkout.series_digest(fork), tip=tip))
         return changes
 
 
+def write(fork: Fork, directory: Path) -> list[str]:
+    """Write the patches that are in a directory to patches/, and remove all others.
+
+    Returns:
+        A line for each file written or removed; empty if nothing changed.
+    """
+    new = {path.name: path.read_bytes() for path in directory.glob("*.patch")}
+    old = {path.name: path.read_bytes() for path in fork.patches()}
+    changes = []
+    for name in sorted(new.keys() | old.keys()):
+        target = fork.patches_dir / name
+        if name not in new:
+            target.unlink()
+            changes.append(f"removed {relative(target, fork.root)}")
+        elif new[name] != old.get(name):
+            target.write_bytes(new[name])
+            changes.append(f"wrote {relative(target, fork.root)}")
+    return changes
+
+
 def _refuse_unless_series(fork: Fork, state: State) -> None:
     """Refuse what can't be exported without losing something."""
-    django = fork.django
+    django, series = fork.django, f"{state.base}..{BRANCH}"
     name = relative(django, fork.root)
     if checkout.series_digest(fork) != state.series:
         raise KitError(
-            "patches/ has changed since the checkout was made from it, and exporting "
-            "would undo that change. To drop it: `git checkout -- patches`. To keep "
-            f"it: move the branch {BRANCH} in {name} aside, `make checkout`, and "
-            "cherry-pick your commits."
+            "patches/ has changed since the checkout was made from it. To drop that "
+            "change: `git checkout -- patches`. To keep it: move the branch "
+            f"{BRANCH} in {name} aside, `make checkout`, cherry-pick your commits."
         )
     if any((django / ".git" / d).exists() for d in ("rebase-merge", "rebase-apply")):
         raise KitError(f"A rebase or git am is under way in {name}. Finish it first.")
     if git(django, "rev-parse", "--abbrev-ref", "HEAD") != BRANCH:
         raise KitError(f"{name} is not on its branch: `git switch {BRANCH}` in it.")
-    series = f"{state.base}..{BRANCH}"
     if git(django, "merge-base", state.base, BRANCH) != state.base:
         raise KitError(f"{BRANCH} in {name} doesn't begin at the base any more.")
     if merges := git(django, "rev-list", "--merges", series):
         raise KitError(f"A series can't hold merge commits: {merges.splitlines()}.")
     role = f"{ROLE} <{ROLE_EMAIL}>"
-    for line in git(django, "log", "--format=%h %an <%ae>", series).splitlines():
-        commit, author = line.split(" ", 1)
-        if author != role:
+    for line in git(django, "log", "--format=%h of %an <%ae>", series).splitlines():
+        if not line.endswith(f" of {role}"):
             raise KitError(
-                f"The author of commit {commit} is not the role {role}. In {name}, for "
-                f"the last commit: `git commit --amend --no-edit --reset-author`."
+                f"The author of {line} is not the role {role}. In {name}, for the "
+                "last commit: `git commit --amend --no-edit --reset-author`."
             )
 
 
@@ -110,12 +113,13 @@ def modules(patches: list[Path]) -> list[str]:
     Returns:
         Their names, which are labels for runtests.py too, sorted.
     """
-    found = set()
-    for patch in patches:
-        for file in PatchSet.from_filename(str(patch), encoding="utf-8"):
-            if match := re.match(r"tests/(\w+/.*)\.py$", file.path):
-                found.add(match[1].replace("/", "."))
-    return sorted(found)
+    files = (
+        file.path
+        for patch in patches
+        for file in PatchSet.from_filename(str(patch), encoding="utf-8")
+    )
+    tests = (re.fullmatch(r"tests/(\w+/.*)\.py", path) for path in files)
+    return sorted({match[1].replace("/", ".") for match in tests if match})
 
 
 def labels(patches: list[Path]) -> list[str]:

@@ -79,7 +79,7 @@ def own(name: str) -> Iterator[Variables]:
 
 
 @contextmanager
-def kept(module: str, title: str, *arguments: str) -> Iterator[Variables]:
+def kept(module: str, title: str, *arguments: object) -> Iterator[Variables]:
     """Provide a server in a temporary directory to the commands inside the block.
 
     A process of its own starts that server and stops it, and removes its data, when
@@ -98,8 +98,8 @@ def kept(module: str, title: str, *arguments: str) -> Iterator[Variables]:
         KitError: the server can't be started.
     """
     say(f"Starting {title}.")
-    keeper = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+    with subprocess.Popen(
+        [sys.executable, "-m", module, *map(str, arguments)],
         cwd=ROOT,
         # Not in a directory of ours: the server may be another user's.
         env={k: v for k, v in os.environ.items() if k != "TMPDIR"},
@@ -109,18 +109,16 @@ def kept(module: str, title: str, *arguments: str) -> Iterator[Variables]:
         text=True,
         # Ctrl+C is for the run; the keeper ends after it.
         start_new_session=True,
-    )
-    assert keeper.stdin and keeper.stdout and keeper.stderr
-    try:
-        line = keeper.stdout.readline()
-        if not line:
-            raise KitError(f"{title} can't be started:\n{keeper.stderr.read()}")
-        yield dict(os.environ) | json.loads(line)
-    finally:
-        keeper.stdin.close()
-        keeper.wait()
-        keeper.stdout.close()
-        keeper.stderr.close()
+    ) as keeper:
+        assert keeper.stdin and keeper.stdout and keeper.stderr
+        try:
+            line = keeper.stdout.readline()
+            if not line:
+                raise KitError(f"{title} can't be started:\n{keeper.stderr.read()}")
+            yield dict(os.environ) | json.loads(line)
+        finally:
+            keeper.stdin.close()
+            keeper.wait()
 
 
 def keep(run: Callable[[Path], AbstractContextManager[Variables]]) -> None:

@@ -7,32 +7,23 @@ itself, each condition made always and never true, and each operand of one dropp
 import ast
 import copy
 import os
-import queue
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.util import cache_from_source
+from functools import partial
 from pathlib import Path
 
-from coverage import CoverageData
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from unidiff import PatchSet
 
-from patchkit import KitError, relative, say, series, suite
+from patchkit import KitError, say, series, suite
 from patchkit.fork import BASE_BRANCH, BRANCH, Fork
 from patchkit.git import git
-from patchkit.tables import WIDTH
 
 # A test that waits for what doesn't happen any more fails too. In seconds.
 TIMEOUT = 60
@@ -40,11 +31,23 @@ TIMEOUT = 60
 EQUIVALENTS = "equivalents.toml"
 # Of code in the output, in characters.
 LONG = 120
-# There is no option for the context.
-COVERAGE = "[run]\ndynamic_context = test_function\nsource = {}\n"
-
 # What has a name of its own in a qualified one.
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# Fields of nodes whose elements are dropped one by one, and how many have to stay.
+LISTS = {"elts": 1, "names": 1, "items": 1, "targets": 1, "decorator_list": 0, "ifs": 0}
+# Of sitecustomize.py: it has Python import other sources than those of the files.
+HOOK = """
+from importlib.machinery import SourceFileLoader
+
+SOURCES = {}
+
+def get_code(self, name, get_code=SourceFileLoader.get_code):
+    if self.path not in SOURCES:
+        return get_code(self, name)
+    return compile(SOURCES[self.path], self.path, "exec", dont_inherit=True)
+
+SourceFileLoader.get_code = get_code
+"""
 
 type Variant = tuple[ast.AST, ast.AST, str]
 
@@ -70,12 +73,12 @@ class Mutant:
 
     Attributes:
         key: what it is.
-        lines: the numbers of the lines of the code that is changed.
+        line: the number of the first line of the code that is changed.
         source: the module.
     """
 
     key: Key
-    lines: range
+    line: int
     source: str
 
 
@@ -93,24 +96,14 @@ def _decided(test: ast.expr, value: bool) -> ast.expr:
 
 def _variants(node: ast.AST, parent: ast.AST, new: set[ast.AST]) -> Iterator[Variant]:
     """Yield what to put in the place of what, and the change in words."""
-
-    def drop(field: str, left: int = 1) -> Iterator[Variant]:
-        nodes: list[ast.AST] = getattr(node, field)
-        for each in nodes if len(nodes) > left else ():
+    for field, least in LISTS.items():
+        nodes: Sequence[ast.AST] = getattr(node, field, ())
+        # Taken apart below, with the names.
+        unpacked = isinstance(node, ast.Tuple) and isinstance(parent, ast.Assign)
+        for each in nodes if len(nodes) > least and not unpacked else ():
             if getattr(each, "context_expr", each) in new:
                 rest = [other for other in nodes if other is not each]
                 yield node, _edit(node, **{field: rest}), f"without {_code(each)}"
-
-    def decide(test: ast.expr) -> Iterator[Variant]:
-        for value in (True, False):
-            # Not what an operand less tests better, nor where a condition of Django's
-            # own got an operand.
-            connective = ast.And if value else ast.Or
-            if not isinstance(test, ast.BoolOp) or (
-                new.issuperset(test.values) and not isinstance(test.op, connective)
-            ):
-                yield test, _decided(test, value), f"always {value}"
-
     match node:
         case ast.BoolOp(op=op, values=values):
             neutral = isinstance(op, ast.And)
@@ -118,21 +111,16 @@ def _variants(node: ast.AST, parent: ast.AST, new: set[ast.AST]) -> Iterator[Var
                 if each in new:
                     rest = [_decided(v, neutral) if v is each else v for v in values]
                     yield node, _edit(node, values=rest), f"without {_code(each)}"
-        case ast.comprehension():
-            yield from drop("ifs", 0)
-        case ast.Tuple() if isinstance(parent, ast.Assign):
-            # Taken apart below, with the names.
-            pass
-        case ast.List() | ast.Tuple():
-            yield from drop("elts")
-        case ast.Import(names=[_, _, *_]) | ast.ImportFrom(names=[_, _, *_]):
-            yield from drop("names")
-        case ast.With(items=[_, _, *_]) | ast.AsyncWith(items=[_, _, *_]):
-            yield from drop("items")
         case _ if node not in new:
             pass
-        case ast.IfExp() | ast.If() | ast.While():
-            yield from decide(node.test)
+        case ast.IfExp(test=test) | ast.If(test=test) | ast.While(test=test):
+            for always, connective in ((True, ast.And), (False, ast.Or)):
+                # Not what an operand less tests better, nor where a condition of
+                # Django's own got an operand.
+                if not isinstance(test, ast.BoolOp) or (
+                    new.issuperset(test.values) and not isinstance(test.op, connective)
+                ):
+                    yield test, _decided(test, always), f"always {always}"
         case ast.Compare() | ast.UnaryOp(op=ast.Not()):
             conditions = ast.BoolOp | ast.IfExp | ast.If | ast.While | ast.comprehension
             if not isinstance(parent, conditions):
@@ -141,8 +129,6 @@ def _variants(node: ast.AST, parent: ast.AST, new: set[ast.AST]) -> Iterator[Var
             yield node, ast.If(ast.Constant(True), node.body, []), "only what is in it"
         case ast.Return(value=value) if value and ast.unparse(value) != "None":
             yield node, _edit(node, value=None), "nothing returned"
-        case ast.Assign(targets=[_, _, *_]) | ast.Delete(targets=[_, _, *_]):
-            yield from drop("targets")
         case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
             pairs = [*zip(names, values, strict=True)]
             for pair in pairs:
@@ -150,9 +136,6 @@ def _variants(node: ast.AST, parent: ast.AST, new: set[ast.AST]) -> Iterator[Var
                 targets, value = [ast.Tuple([*left])], ast.Tuple([*right])
                 less = _edit(node, targets=targets, value=value)
                 yield node, less, f"without {_code(pair[0])}"
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            yield node, ast.Pass(), "deleted"
-            yield from drop("decorator_list", 0)
         case ast.Expr(value=ast.Constant()) | ast.Try() | ast.Pass():
             # A docstring; something that is changed inside; nothing to change.
             pass
@@ -214,13 +197,13 @@ def mutate(
         for target, replacement, change in _variants(node, parent, is_new):
             # What has no line itself is in what has.
             place = target if line(target) else parent
-            lines = range(line(place), getattr(place, "end_lineno", 0) + 1)
             key = Key(path, scope, f"{_code(target)}: {change}")
             seen[key] += 1
             if seen[key] > 1:
                 key = Key(path, scope, f"{key.change} ({seen[key]})")
             changed = copy.deepcopy(module, {id(target): replacement})
-            yield Mutant(key, lines, ast.unparse(ast.fix_missing_locations(changed)))
+            source = ast.unparse(ast.fix_missing_locations(changed))
+            yield Mutant(key, line(place), source)
 
 
 def _mutants(fork: Fork) -> list[Mutant]:
@@ -243,32 +226,37 @@ def _mutants(fork: Fork) -> list[Mutant]:
 def _equivalents(fork: Fork) -> dict[Key, str]:
     """Return what no test can notice, with the reasons."""
     file = fork.patches_dir / EQUIVALENTS
-    if not file.exists():
-        return {}
-    entries = tomllib.loads(file.read_text(encoding="utf-8"))["equivalent"]
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    entries = tomllib.loads(text).get("equivalent", ())
     return {Key(e["path"], e["scope"], e["change"]): e["reason"] for e in entries}
 
 
-class _Copy:
-    """A copy of the patched tree, whose modules can be changed."""
+def _failure(
+    fork: Fork, modules: Sequence[str], cache: str, sources: Mapping[str, str]
+) -> str:
+    """Run tests with other sources in the place of some of Django's files.
 
-    def __init__(self, fork: Fork, root: Path) -> None:
-        self.fork = Fork(root)
-        self.tests = self.fork.django / "tests"
-        ignore = shutil.ignore_patterns(".git", "docs", "__pycache__", suite.PACKAGE)
-        shutil.copytree(fork.django, self.fork.django, ignore=ignore, symlinks=True)
-        self.env = suite.environment(self.fork, "django", "context", os.environ)
-        # Compiling Django takes as long as the tests.
-        self.env.pop("PYTHONDONTWRITEBYTECODE", None)
+    Args:
+        modules: those of the tests.
+        cache: a directory for compiled modules, which take as long as the tests.
+        sources: by the files, relative to the tree.
 
-    def failure(self, arguments: Sequence[str], *options: str) -> str:
-        """Run tests; return the first that fails, or ""."""
-        command = [sys.executable, *options, "runtests.py", "--settings=test_sqlite"]
+    Returns:
+        The first test that fails, or "".
+    """
+    with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
+        by_file = {str(fork.django / path): text for path, text in sources.items()}
+        hook = HOOK.replace("{}", repr(by_file))
+        (Path(name) / "sitecustomize.py").write_text(hook, encoding="utf-8")
+        env = suite.environment(fork, "django", "context", os.environ)
+        env["PYTHONPATH"] = os.pathsep.join((name, env["PYTHONPATH"]))
+        env |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": cache}
+        options = ("--settings=test_sqlite", "--parallel=1", "--failfast")
         try:
             result = subprocess.run(
-                [*command, "--parallel=1", "--failfast", *arguments],
-                cwd=self.tests,
-                env=self.env,
+                [sys.executable, "runtests.py", *options, *modules],
+                cwd=fork.django / "tests",
+                env=env,
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",
@@ -276,65 +264,19 @@ class _Copy:
             )
         except subprocess.TimeoutExpired:
             return "a test hangs"
-        if not result.returncode:
-            return ""
-        first = re.search(r"^(?:ERROR|FAIL): (\w+)", result.stderr, re.MULTILINE)
-        return first[1] if first else result.stderr.strip().splitlines()[-1]
-
-    @contextmanager
-    def changed(self, path: str, source: str) -> Iterator[None]:
-        """Put another source in the place of a module's."""
-        file = self.fork.django / path
-        before = file.read_bytes()
-        # Its time may be the same to a second, and its size as well.
-        compiled = Path(cache_from_source(str(file)))
-        compiled.unlink(missing_ok=True)
-        file.write_text(source, encoding="utf-8")
-        try:
-            yield
-        finally:
-            file.write_bytes(before)
-            compiled.unlink(missing_ok=True)
+    if not result.returncode:
+        return ""
+    first = re.search(r"^(?:ERROR|FAIL): (\w+)", result.stderr, re.MULTILINE)
+    return first[1] if first else result.stderr.strip().splitlines()[-1]
 
 
-def _contexts(tree: _Copy, modules: list[str]) -> dict[str, dict[int, list[str]]]:
-    """Return the names of the tests that execute each line, by file and number."""
-    with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
-        config, file = Path(name) / "config", Path(name) / "data"
-        config.write_text(COVERAGE.format(tree.fork.django / "django"))
-        options = (f"--rcfile={config}", f"--data-file={file}")
-        if failure := tree.failure(modules, "-m", "coverage", "run", *options):
-            raise KitError(f"The tests of the series fail as they are: {failure}.")
-        data = CoverageData(str(file))
-        data.read()
-        return {
-            relative(Path(file), tree.fork.django): data.contexts_by_lineno(file)
-            for file in data.measured_files()
-        }
-
-
-def _first_failure(
-    mutant: Mutant, tree: _Copy, modules: list[str], contexts: dict[int, list[str]]
-) -> str:
-    """Return which test notices a mutant, or ""."""
-    tests = {test for n in mutant.lines for test in contexts.get(n, ())} - {""}
-    # A test may be inherited, so its class isn't known.
-    names = sorted({test.rpartition(".")[2] for test in tests})
-    labels = [m for m in modules if any(test.startswith(f"{m}.") for test in tests)]
-    only = [word for name in names for word in ("-k", name)]
-    with tree.changed(mutant.key.path, mutant.source):
-        # The others may execute the code in a thread of their own.
-        return (labels and tree.failure([*labels, *only])) or tree.failure(modules)
-
-
-def check(fork: Fork, paths: Sequence[str] = (), jobs: int = 0) -> bool:
+def check(fork: Fork, paths: Sequence[str] = ()) -> bool:
     """Change each statement in Django's code by itself and run the series' tests.
 
     Args:
         fork: the repository, with a checkout.
         paths: which of Django's files to change, relative to the tree; all that the
             series changes by default.
-        jobs: how many runs at a time; as many as there are cores by default.
 
     Returns:
         Whether a test fails with each of the changes, but for those that
@@ -353,51 +295,30 @@ def check(fork: Fork, paths: Sequence[str] = (), jobs: int = 0) -> bool:
         )
     mutants = [mutant for mutant in mutants if not paths or mutant.key.path in paths]
     modules = series.modules(fork.patches())
-    jobs = jobs or os.cpu_count() or 1
-    with ExitStack() as stack:
-        copies: queue.SimpleQueue[_Copy] = queue.SimpleQueue()
-        for _ in range(jobs):
-            name = tempfile.TemporaryDirectory(prefix="ticket31997-")
-            copies.put(tree := _Copy(fork, Path(stack.enter_context(name))))
-        say(f"Running {' '.join(modules)} on SQLite, for {len(mutants)} changes.")
-        contexts = _contexts(tree, modules)
-        with ExitStack() as changes:
-            # What the mutants have in common: no comments.
-            for path in {mutant.key.path for mutant in mutants}:
-                source = (fork.django / path).read_text(encoding="utf-8")
-                changes.enter_context(
-                    tree.changed(path, ast.unparse(ast.parse(source)))
-                )
-            if failure := tree.failure(modules):
-                raise KitError(f"The tests fail without Django's comments: {failure}.")
-
-        def run(mutant: Mutant) -> str:
-            tree = copies.get()
-            try:
-                by_line = contexts.get(mutant.key.path, {})
-                return _first_failure(mutant, tree, modules, by_line)
-            finally:
-                copies.put(tree)
-
-        failures = stack.enter_context(ThreadPoolExecutor(jobs)).map(run, mutants)
-        problems = Table("statement", "in", "change", "problem", box=box.SIMPLE_HEAD)
-        noticed = 0
-        for number, (mutant, failure) in enumerate(
-            zip(mutants, failures, strict=True), 1
-        ):
+    say(f"Running {' '.join(modules)} on SQLite, for {len(mutants)} changes.")
+    noticed = 0
+    problems = []
+    with (
+        tempfile.TemporaryDirectory(prefix="ticket31997-") as cache,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        run = partial(_failure, fork, modules, cache)
+        # What the mutants have in common: no comments.
+        texts = {m.key.path: (fork.django / m.key.path).read_text() for m in mutants}
+        plain = {path: ast.unparse(ast.parse(text)) for path, text in texts.items()}
+        if failure := run(plain):
+            raise KitError(f"The tests of the series fail as they are: {failure}.")
+        failures = pool.map(run, ({m.key.path: m.source} for m in mutants))
+        for number, mutant in enumerate(mutants, 1):
+            failure = next(failures)
             key, reason = mutant.key, equivalents.get(mutant.key)
-            place = f"{key.path}:{mutant.lines[0]}"
+            place = f"{key.path}:{mutant.line}"
             outcome = failure or reason or "NO TEST NOTICES"
             say(f"{number}/{len(mutants)} {place}: {key.change}: {outcome}")
             noticed += bool(failure)
-            if failure and reason:
-                problem = f"{failure} notices: patches/{EQUIVALENTS} says none can"
-            elif not (failure or reason):
-                problem = "no test notices"
-            else:
-                continue
-            problems.add_row(*map(escape, (place, key.scope, key.change, problem)))
-    say(f"{noticed} of {len(mutants)} changes turn a test red.")
-    if problems.row_count:
-        Console(width=None if sys.stdout.isatty() else WIDTH).print(problems)
-    return not problems.row_count
+            if bool(failure) == bool(reason):
+                wrong = f"{failure or 'no test'} notices: patches/{EQUIVALENTS}"
+                wrong += " says none can" if reason else " says nothing of it"
+                problems.append(f"{place}: {key.scope}: {key.change}: {wrong}")
+    say("\n".join([f"{noticed} of {len(mutants)} changes turn a test red.", *problems]))
+    return not problems

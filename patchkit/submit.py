@@ -3,13 +3,12 @@
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -25,14 +24,18 @@ from patchkit import (
     say,
     series,
 )
-from patchkit.checkout import Upstream
+from patchkit.checkout import find_upstream
 from patchkit.fork import BRANCH, Fork
 from patchkit.gates import TICKET
 from patchkit.git import ROLE, ROLE_EMAIL, GitError
-from patchkit.pull_request import Letter
 
-# An older BASE is probably a clone that wasn't updated.
-MAX_AGE = timedelta(days=30)
+# In seconds.
+DAY = 24 * 60 * 60
+# Of git's variables, those that may be the user's only identity, or say where the
+# configuration is.
+OWN = ("GIT_CONFIG_GLOBAL", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL")
+# What to do if a patch doesn't apply.
+ADVICE = "Nothing was changed. Move the series first: `make rebase`."
 # What the user's configuration could add to git's work here: hooks, signatures
 # that ask for a passphrase, a helper that asks for anything else.
 CONFIG = ("-c", f"core.hooksPath={os.devnull}", "-c", "commit.gpgSign=false")
@@ -48,7 +51,7 @@ class Clone:
     """
 
     path: Path
-    ticket: str = TICKET
+    ticket: str
 
     @property
     def branch(self) -> str:
@@ -76,11 +79,9 @@ class Clone:
         Raises:
             GitError: the command exited with a status other than 0.
         """
-        env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-        # These may be the user's only identity, or where the configuration is.
-        for name in ("GIT_CONFIG_GLOBAL", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL"):
-            env |= {name: os.environ[name]} if name in os.environ else {}
-        env |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+        mine = (k for k in os.environ if k in OWN or not k.startswith("GIT_"))
+        env = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+        env |= {k: os.environ[k] for k in mine if k not in env}
         return git.run(cwd or self.path, (*CONFIG, *arguments), env)
 
     def ident(self) -> str:
@@ -89,74 +90,52 @@ class Clone:
 
     def has(self, *arguments: str) -> bool:
         """Return whether a git command succeeds."""
-        try:
+        with suppress(GitError):
             self.git(*arguments)
-        except GitError:
-            return False
-        return True
+            return True
+        return False
 
 
-def _check(clone: Clone, base: str, max_age: timedelta, *, update: bool) -> str:
-    """Check that nothing stands in the way; return the commit of the base."""
-    name = clone.path.name
+def _check(clone: Clone, base: str, commit: str, max_age: int, update: bool) -> None:
+    """Check that nothing stands in the way, with the base and its commit."""
+    name, branch = clone.path.name, clone.branch
     if clone.git("status", "--porcelain"):
         raise KitError(f"{name} has uncommitted changes: commit or stash them first.")
     if not clone.has("symbolic-ref", "--quiet", "HEAD"):
+        raise KitError(f"HEAD is detached in {name}: finish that, check a branch out.")
+    date = float(clone.git("log", "-1", "--format=%ct", commit))
+    if (days := int(time.time() - date) // DAY) >= max_age:
         raise KitError(
-            f"HEAD is detached in {name}: finish what is under way there, and check "
-            "a branch out."
+            f"{base} in {name} is {days} days old. Update it: git fetch, then "
+            "BASE=origin/main or the like (or MAX_AGE=<days>)."
         )
-    try:
-        commit = clone.git("rev-parse", "--verify", "--quiet", f"{base}^{{commit}}")
-        clone.git("cat-file", "-e", f"{commit}:django/__init__.py")
-    except GitError as e:
-        raise KitError(f"{name} has no commit of Django {base!r}: see BASE.") from e
-    date = datetime.fromisoformat(clone.git("log", "-1", "--format=%cI", commit))
-    age = datetime.now(UTC) - date
-    if age > max_age:
+    if not clone.has("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"):
         raise KitError(
-            f"{base} in {name} is {age.days} days old. Update it: git fetch, then "
-            f"BASE=origin/main or the like (or MAX_AGE=<days>)."
+            "git doesn't know who you are: git config user.name and user.email."
         )
-    try:
-        clone.git("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT")
-    except GitError as e:
-        raise KitError(
-            "git doesn't know who you are: git config --global user.name and "
-            "user.email."
-        ) from e
-    if clone.has("rev-parse", "--verify", "--quiet", f"refs/heads/{clone.branch}"):
+    if clone.has("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}"):
         if not update:
             raise KitError(
-                f"{name} has a branch {clone.branch} already. UPDATE=1 replaces it, "
-                "in a round of review; or rename it (git branch -m "
-                f"{clone.branch} <name>)."
+                f"{name} has a branch {branch} already. UPDATE=1 replaces it, in a "
+                f"round of review; or rename it (git branch -m {branch} <name>)."
             )
         _check_replaceable(clone, commit)
-    return commit
 
 
 def _check_replaceable(clone: Clone, base: str) -> None:
     """Refuse to replace a branch that isn't this command's and the user's."""
-    name = clone.path.name
+    what = f"{clone.branch} in {clone.path.name}"
     if not clone.has("config", "--get", clone.made):
-        raise KitError(
-            f"{clone.branch} in {name} was not made by this command: rename it (git "
-            f"branch -m {clone.branch} <name>) or delete it."
-        )
-    if f"branch refs/heads/{clone.branch}" in clone.git(
-        "worktree", "list", "--porcelain"
-    ):
-        raise KitError(
-            f"{clone.branch} is checked out in {name}: switch to another branch."
-        )
-    log = ("log", "--format=%h %an <%ae>%n%h %cn <%ce>", f"{base}..{clone.branch}")
-    for line in clone.git(*log).splitlines():
-        commit, person = line.split(" ", 1)
-        if person != clone.ident():
+        raise KitError(f"{what} was not made by this command: rename or delete it.")
+    trees = clone.git("worktree", "list", "--porcelain").splitlines()
+    if f"branch refs/heads/{clone.branch}" in trees:
+        raise KitError(f"{what} is checked out: switch to another branch.")
+    log = ("log", "--format=%h of %an <%ae>%n%h of %cn <%ce>")
+    for commit in clone.git(*log, f"{base}..{clone.branch}").splitlines():
+        if not commit.endswith(f" of {clone.ident()}"):
             raise KitError(
-                f"{clone.branch} in {name} has a commit of somebody else, {commit} of "
-                f"{person}, that replacing it would drop from it."
+                f"{what} has a commit of somebody else, {commit}, that replacing it "
+                "would drop."
             )
 
 
@@ -174,29 +153,16 @@ def _worktree(clone: Clone, commit: str) -> Iterator[Path]:
 
 def _apply(clone: Clone, tree: Path, patches: list[Path]) -> None:
     """Apply the patches as the user's own commits, with a three-way merge."""
-    author = clone.ident()
+    role, author = f"From: {ROLE} <{ROLE_EMAIL}>", f"From: {clone.ident()}"
+    old, new = f" #{TICKET} -- ", f" #{clone.ticket} -- "
     with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
         for number, patch in enumerate(patches, 1):
             own = Path(name) / patch.name.replace(TICKET, clone.ticket)
             say(f"Applying {number}/{len(patches)} {own.name}")
-            text = patch.read_text(encoding="utf-8")
-            text = text.replace(f" #{TICKET} -- ", f" #{clone.ticket} -- ", 1)
-            role = f"From: {ROLE} <{ROLE_EMAIL}>"
-            own.write_text(text.replace(role, f"From: {author}", 1), encoding="utf-8")
-            try:
+            text = patch.read_text(encoding="utf-8").replace(role, author, 1)
+            own.write_text(text.replace(old, new, 1), encoding="utf-8")
+            with git.applying(f"patches/{patch.name}", tree, clone.path.name, ADVICE):
                 clone.git("am", "-3", "--quiet", "--ignore-date", str(own), cwd=tree)
-            except GitError as e:
-                conflicts = clone.git(
-                    "diff", "--name-only", "--diff-filter=U", cwd=tree
-                )
-                with suppress(GitError):
-                    clone.git("am", "--abort", cwd=tree)
-                files = "".join(f"\n  {line}" for line in conflicts.splitlines())
-                raise KitError(
-                    f"patches/{patch.name} conflicts with {clone.path.name}"
-                    f"{':' + files if files else '.'}\n{e.stderr.strip()}\n"
-                    "Nothing was changed. Move the series first: `make rebase`."
-                ) from e
 
 
 def _verify(clone: Clone, tree: Path, base: str, labels: list[str]) -> None:
@@ -210,29 +176,16 @@ def _verify(clone: Clone, tree: Path, base: str, labels: list[str]) -> None:
         if problems := gates.message_problems(message, clone.ticket):
             subject = message.splitlines()[0]
             raise KitError(f"{subject}: {'; '.join(problems)}.")
-    diff = ("diff", "--name-only", "--diff-filter=d", base, "--", "*.py")
-    files = clone.git(*diff, cwd=tree).splitlines()
+    if not lint.lint(tree, base):
+        raise KitError("Django's linters complain: see above.")
     env = {k: v for k, v in os.environ.items() if k != "DJANGO_ALLOW_ASYNC_UNSAFE"}
     env |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-    checks = [
-        (linter, [sys.executable, "-m", linter, *options, *files], tree)
-        for linter, *options in lint.LINTERS
-    ]
-    docs_lint = [sys.executable, "lint.py"]
-    checks.append(("docs lint", docs_lint, tree / "docs"))
-    runtests = [sys.executable, "runtests.py", "--settings=test_sqlite", *labels]
-    checks.append((f"runtests.py {' '.join(labels)}", runtests, tree / "tests"))
-    for what, command, cwd in checks:
-        result = processes.run(
-            command,
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        if result.returncode:
-            raise KitError(f"{what} fails:\n{result.stdout}")
+    runtests = ("tests", "runtests.py", "--settings=test_sqlite", *labels)
+    for directory, *command in (("docs", "lint.py"), runtests):
+        what = " ".join((directory, *command))
+        command = [sys.executable, *command]
+        if processes.run(command, cwd=tree / directory, env=env).returncode:
+            raise KitError(f"{what} fails: see above.")
         say(f"  {what}: passed")
 
 
@@ -240,13 +193,13 @@ def submit(
     fork: Fork,
     upstream: str,
     *,
-    base: str = "main",
+    base: str,
     disclosure: str,
     confirm: Callable[[str], bool],
-    ticket: str = TICKET,
-    update: bool = False,
-    dry_run: bool = False,
-    max_age: timedelta = MAX_AGE,
+    ticket: str,
+    update: bool,
+    dry_run: bool,
+    max_age: int,
 ) -> Path | None:
     """Make a branch with the series in a clone of Django, and the PR text.
 
@@ -261,7 +214,8 @@ def submit(
         ticket: the number for the branch, the commits and the text.
         update: replace a branch that this has made. It's kept by another name.
         dry_run: do all but make the branch and write the text.
-        max_age: how old the base may be.
+        max_age: how old the base may be, in days: an older one is probably a clone that
+            wasn't updated.
 
     Returns:
         The file with the text of the pull request; None in a dry run.
@@ -271,17 +225,11 @@ def submit(
     """
     if not re.fullmatch(r"\d+", ticket):
         raise KitError(f"TICKET is the number of a ticket, not {ticket!r}.")
-    clone = Clone(Upstream.parse(upstream).path, ticket)
-    commit = _check(clone, base, max_age, update=update)
-    letter = Letter.parse(
-        (fork.patches_dir / "cover-letter.md").read_text(encoding="utf-8"), ticket
-    )
-    try:
-        template = clone.git("show", f"{commit}:{pull_request.TEMPLATE}")
-    except GitError as e:
-        raise KitError(
-            f"There is no {pull_request.TEMPLATE} at {base}: is it too old?"
-        ) from e
+    path, commit = find_upstream(f"{upstream}@{base}")
+    clone = Clone(path, ticket)
+    _check(clone, base, commit, max_age, update)
+    text = (fork.patches_dir / "cover-letter.md").read_text(encoding="utf-8")
+    title, description = pull_request.read_letter(text, ticket)
     unsaid = []
 
     def ask(statement: str) -> bool:
@@ -289,40 +237,36 @@ def submit(
             unsaid.append(statement)
         return answer
 
-    fill = partial(pull_request.fill, template, letter, disclosure, ticket=ticket)
-    body = fill(ask)
-    complete = fill(lambda statement: True)
-    patches = fork.patches()
     with _worktree(clone, commit) as tree:
-        pull_request.check(tree, letter.title, complete)
+        form = tree / pull_request.TEMPLATE
+        if not form.exists():
+            raise KitError(f"There is no {form.name} at {base}: is it too old?")
+        text = form.read_text(encoding="utf-8")
+        fill = partial(pull_request.fill, text, description, disclosure, ticket=ticket)
+        body = fill(ask)
+        pull_request.check(tree, title, fill(lambda statement: True))
+        patches = fork.patches()
         _apply(clone, tree, patches)
         _verify(clone, tree, commit, series.labels(patches))
         tip = clone.git("rev-parse", "HEAD", cwd=tree)
     if dry_run:
         say(f"A dry run: {clone.branch} was not made. All else is well.")
         return None
-    text = fork.fork / "pull-request.md"
-    text.write_text(body, encoding="utf-8")
+    file = fork.fork / "pull-request.md"
+    file.write_text(body, encoding="utf-8")
     kept = _make_branch(clone, tip)
     number = f"{len(patches)} commits on {base}"
     say(f"The branch {clone.branch} is in {clone.path}, {number}.")
     if kept:
         say(f"What it was before is {kept}.")
-    say(f"The text of the pull request is in {relative(text, fork.root)}.")
+    say(f"The text of the pull request is in {relative(file, fork.root)}.")
     if unsaid:
-        say(
-            "These are not ticked, as only you can say so, and Django's check closes a "
-            "pull request without them (CONFIRM=yes says that they are true):"
-        )
-        for statement in unsaid:
-            say(f"  - {statement}")
-    say(
-        "Next, once the ticket is accepted and assigned to you (patches/proposal.md "
-        "is what to post before that):"
-    )
-    for command in _commands(clone, letter.title, text, update=bool(kept)):
+        say("These are not ticked, and Django's check wants all (CONFIRM=yes says so):")
+        say("\n".join(f"  - {statement}" for statement in unsaid))
+    say("Next, once the ticket is accepted and yours (first post patches/proposal.md):")
+    for command in _commands(clone, title, file, update=bool(kept)):
         say(f"  {command}")
-    return text
+    return file
 
 
 def _make_branch(clone: Clone, tip: str) -> str:
@@ -344,36 +288,27 @@ def _make_branch(clone: Clone, tip: str) -> str:
 
 def _commands(clone: Clone, title: str, text: Path, *, update: bool) -> list[str]:
     """Return what to paste to push the branch and to open the pull request."""
-    git_c = f"git -C {shlex.quote(str(clone.path))}"
+    path, branch = shlex.quote(str(clone.path)), clone.branch
     remote, owner = _own_remote(clone)
     commands = []
     if not remote:
         remote, owner = "fork", "$(gh api user --jq .login)"
-        commands.append(
-            f"(cd {shlex.quote(str(clone.path))} && "
-            f"gh repo fork --remote --remote-name {remote})"
-        )
+        fork = f"gh repo fork --remote --remote-name {remote}"
+        commands.append(f"(cd {path} && {fork})")
     force = "--force-with-lease " * update
-    commands.append(f"{git_c} push {force}{shlex.quote(remote)} {clone.branch}")
-    if update:
-        words = f"gh pr edit {clone.branch}"
-    else:
-        words = f'gh pr create --head "{owner}:{clone.branch}"'
-    commands.append(
-        f"{words} --repo django/django \\\n"
-        f"      --title {shlex.quote(title)} --body-file {shlex.quote(str(text))}"
-    )
-    return commands
+    words = f"edit {branch}" if update else f'create --head "{owner}:{branch}"'
+    return [
+        *commands,
+        f"git -C {path} push {force}{shlex.quote(remote)} {branch}",
+        f"gh pr {words} --repo django/django \\\n"
+        f"      --title {shlex.quote(title)} --body-file {shlex.quote(str(text))}",
+    ]
 
 
 def _own_remote(clone: Clone) -> tuple[str, str]:
     """Return the remote of the user's own fork and its owner; "" if there is none."""
-    names = clone.git("remote").splitlines()
-    if clone.has("config", "--get", "remote.pushDefault"):
-        names.insert(0, clone.git("config", "--get", "remote.pushDefault"))
-    for name in names:
-        url = clone.git("remote", "get-url", "--push", name)
-        match = re.search(r"github\.com[:/]([\w-]+)/[\w.-]+$", url)
-        if match and match[1] != "django":
-            return name, match[1]
-    return "", ""
+    default = clone.git("config", "--default", "", "--get", "remote.pushDefault")
+    pattern = r"^(\S+)\t\S*github\.com[:/]([\w-]+)/\S+ \(push\)$"
+    remotes = re.findall(pattern, clone.git("remote", "--verbose"), re.MULTILINE)
+    own = [(name, owner) for name, owner in remotes if owner != "django"]
+    return min(own, key=lambda pair: pair[0] != default, default=("", ""))

@@ -29,7 +29,7 @@ def environment(
     """Return the environment that Django's code is run in.
 
     Args:
-        tree: "base" or "django".
+        tree: "base" or "django"; "" for a Django that is installed.
         scope: the DATABASE_CONNECTION_SCOPE for the settings modules.
         env: the variables to begin with.
 
@@ -39,7 +39,7 @@ def environment(
     result = {k: v for k, v in env.items() if k != "DJANGO_ALLOW_ASYNC_UNSAFE"}
     result.setdefault("PGOPTIONS", LOCK_TIMEOUT)
     return result | {
-        "PYTHONPATH": str(fork.tree(tree)),
+        "PYTHONPATH": str(fork.tree(tree)) if tree else "",
         "DATABASE_CONNECTION_SCOPE": scope,
     }
 
@@ -72,9 +72,9 @@ def has_label(arguments: Sequence[str]) -> bool:
 def run(
     fork: Fork,
     *,
-    tree: str,
-    database: str,
-    scopes: Sequence[str],
+    tree: str = "django",
+    database: str = "sqlite",
+    scopes: Sequence[str] = SCOPES,
     arguments: Sequence[str] = (),
 ) -> bool:
     """Run Django's tests.
@@ -117,12 +117,8 @@ def run(
                 f"== {relative(tests, fork.root)}: {database}, "
                 f'DATABASE_CONNECTION_SCOPE = "{scope}"\n$ {" ".join(command[1:])}'
             )
-            result = processes.run(
-                command,
-                cwd=tests,
-                env=environment(fork, tree, scope, env),
-                # In the order of what is written, also where it isn't a terminal's.
-                stderr=subprocess.STDOUT,
-            )
-            passed = passed and not result.returncode
+            variables = environment(fork, tree, scope, env)
+            # In the order of what is written, also where it isn't a terminal's.
+            how = {"cwd": tests, "env": variables, "stderr": subprocess.STDOUT}
+            passed &= not processes.run(command, **how).returncode
     return passed

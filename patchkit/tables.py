@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -14,6 +15,11 @@ from patchkit.fork import Fork
 WIDTH = 150
 # No line of a table is ever as long as to be wrapped by rich.
 WIDE = 1000
+
+
+def show(table: Table, width: int = WIDTH) -> None:
+    """Print a table, as wide as a terminal, or else as that many characters."""
+    Console(width=None if sys.stdout.isatty() else width).print(table)
 
 
 def markdown(table: Table) -> str:

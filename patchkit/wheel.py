@@ -1,16 +1,13 @@
 """A wheel of Django with the series in it, to try in a project of one's own."""
 
-import os
 import re
-import subprocess
-import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
 
 from patchkit import KitError, checkout, pin, relative, say
 from patchkit.fork import Fork
-from patchkit.git import GitError, git
+from patchkit.git import applying, git
 
 # The local version: 6.1.3+ticket31997 is a 6.1.3 to whatever requires Django.
 LOCAL = "ticket31997"
@@ -47,8 +44,7 @@ def build(fork: Fork, version: str = "") -> Path:
         pin.unpack(pin.download(release, fork.fork / ".cache"), tree)
         git(tree, "init", "--quiet")
         git(tree, "add", "--all", "--force")
-        diff = release.diff if isinstance(release, pin.Wheel) else ""
-        _apply(fork, tree, release.version, fork.fork / diff if diff else None)
+        _apply(fork, tree, release)
         _rename(tree)
         say(f"Building the wheel of Django {release.version} with the series.")
         built = _build(tree, Path(name))
@@ -58,37 +54,22 @@ def build(fork: Fork, version: str = "") -> Path:
     return wheel
 
 
-def _apply(fork: Fork, tree: Path, version: str, diff: Path | None) -> None:
+def _apply(fork: Fork, tree: Path, release: pin.Sdist) -> None:
     """Apply the patches to django/ with three-way merges, or a diff to its files."""
     # Where the files have changed, git merges what the checkout knows of them.
     blobs = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(fork.django / ".git/objects")}
-    own = []
-    if diff:
-        numbers = git(tree, "apply", "--numstat", str(diff))
-        own = [line.split("\t")[2] for line in numbers.splitlines()]
-    excluded = [f"--exclude={name}" for name in own]
-    for patch in [*fork.patches(), *filter(None, [diff])]:
-        options = [] if patch == diff else [*excluded, "--include=django/*"]
-        try:
+    series = ["--include=django/*"]
+    patches: list[tuple[Path, list[str]]] = [(p, series) for p in fork.patches()]
+    if release.diff:
+        diff = fork.fork / release.diff
+        numbers = git(tree, "apply", "--numstat", str(diff)).splitlines()
+        series[:0] = [f"--exclude={line.split('\t')[2]}" for line in numbers]
+        patches.append((diff, []))
+    advice = f"{relative(fork.pin, fork.root)} can name a diff to use for such a file."
+    for patch, options in patches:
+        name = relative(patch, fork.root)
+        with applying(name, tree, f"Django {release.version}", advice):
             git(tree, "apply", "--3way", *options, str(patch), env=blobs)
-        except GitError as e:
-            hunks = _conflicts(tree) or checkout.reasons(e)
-            raise KitError(
-                f"{relative(patch, fork.root)} does not apply to Django {version} "
-                f"(file:line of each hunk that fails):\n{hunks}\n"
-                f"{relative(fork.pin, fork.root)} can name a diff that is to be used "
-                "for such a file."
-            ) from e
-
-
-def _conflicts(tree: Path) -> str:
-    files = git(tree, "diff", "--name-only", "--diff-filter=U").splitlines()
-    return "\n".join(
-        f"  {name}:{number}"
-        for name in files
-        for number, line in enumerate((tree / name).read_text().splitlines(), 1)
-        if line.startswith("<<<<<<<")
-    )
 
 
 def _rename(tree: Path) -> None:
@@ -110,18 +91,10 @@ def _build(tree: Path, directory: Path) -> Path:
     for path in (tree / "django").rglob("*"):
         # What git has written depends on the user's umask.
         path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-    date = datetime.strptime(checkout.DATE, "%Y-%m-%dT%H:%M:%S%z")
-    result = subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-input"),
-            *("--disable-pip-version-check", "--no-deps", "--no-index"),
-            *("--no-build-isolation", f"--wheel-dir={directory}", str(tree)),
-        ],
-        env=os.environ | {"SOURCE_DATE_EPOCH": str(int(date.timestamp()))},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        umask=0o022,
+    date = datetime.fromisoformat(checkout.DATE)
+    result = pin.pip(
+        *("wheel", "--no-index", f"--wheel-dir={directory}", str(tree)),
+        SOURCE_DATE_EPOCH=str(int(date.timestamp())),
     )
     if result.returncode:
         raise KitError(f"The wheel can't be built:\n{result.stderr or result.stdout}")

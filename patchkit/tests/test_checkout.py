@@ -14,6 +14,9 @@ from patchkit.git import git
 from patchkit.series import export
 from patchkit.tests.conftest import commit, run_python, snapshot
 
+# What there is with a checkout.
+FILES = {".cache", ".lock", "base", "base.toml", "django"}
+
 
 def subjects(tree: Path) -> list[str]:
     return git(tree, "log", "--format=%s").splitlines()
@@ -31,7 +34,7 @@ def assert_whole(fork: Fork) -> None:
         assert link.resolve() == fork.root / "tests_ticket31997"
         assert not link.readlink().is_absolute()
     names = {path.name for path in fork.fork.iterdir()}
-    assert names == {".cache", ".lock", "base", "base.toml", "django"}
+    assert names == FILES
 
 
 def test_both_trees_are_made(series: Fork) -> None:
@@ -72,7 +75,8 @@ def test_a_changed_patch_rebuilds(series: Fork) -> None:
 
 
 def test_a_changed_pin_rebuilds(series: Fork) -> None:
-    series.pin.write_text(series.pin.read_text() + "# A comment.\n")
+    with series.pin.open("a") as file:
+        file.write("# A comment.\n")
     assert checkout.make(series)
     assert_whole(series)
 
@@ -172,7 +176,7 @@ def test_a_patch_that_does_not_apply(series: Fork) -> None:
     assert git(series.django, "rev-parse", "HEAD") == tip
     assert git(series.django, "status", "--porcelain") == ""
     names = {path.name for path in series.fork.iterdir()}
-    assert names == {".cache", ".lock", "base", "base.toml", "django"}
+    assert names == FILES
 
 
 def test_a_patch_that_is_none(series: Fork) -> None:

@@ -31,7 +31,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """What the commands would be run with."""
     seen: dict[str, object] = {}
     monkeypatch.setattr(checkout, "make", lambda *args: False)
-    monkeypatch.setattr(suite, "run", lambda fork, **kwargs: seen.update(kwargs))
+    monkeypatch.setattr(suite, "run", lambda _, **kwargs: bool(seen.update(kwargs)))
     monkeypatch.setattr(submit, "submit", lambda *args, **kwargs: seen.update(kwargs))
     return seen
 

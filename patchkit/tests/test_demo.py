@@ -59,8 +59,7 @@ def test_the_table_has_a_row_for_each_run_of_each_shape(left: int | None) -> Non
     for each in given.values():
         for one in each:
             one["backends_left"] = left
-    titles = {"async_atomic_gather": "the demo", "inserts": "inserts"}
-    table = demo.table(given, titles)
+    table = demo.table(given)
     assert table.row_count == 8
     console = Console(file=io.StringIO(), width=tables.WIDTH)
     console.print(table)

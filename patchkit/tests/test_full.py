@@ -6,7 +6,7 @@ import pytest
 
 from patchkit import KitError, checkout, full, postgresql
 from patchkit.fork import Fork
-from patchkit.full import Result, Run
+from patchkit.full import Result
 from patchkit.tests.conftest import commit, commit_base
 
 # Fails as Django's does: the same test in both trees, and what NEW says.
@@ -50,7 +50,7 @@ def test_no_new_failure(
     assert full.check(fork)
     assert len(calls.read_text().splitlines()) == 6
     output = capsys.readouterr().out
-    for title in ("sqlite, base", 'postgresql, patched, "thread"'):
+    for title in ("sqlite, unpatched", 'postgresql, patched, "thread"'):
         assert f" {title} " in output.replace("\n", " ")
     # All is kept, until what a run depends on changes.
     assert full.check(fork)
@@ -80,7 +80,7 @@ def test_interrupted(fork: Fork, calls: Path) -> None:
     make(fork, calls, "")
     broken = calls.parent / "broken"
     broken.touch()
-    with pytest.raises(KitError, match="sqlite, base: the suite broke off"):
+    with pytest.raises(KitError, match="sqlite, unpatched: the suite broke off"):
         full.check(fork)
     broken.unlink()
     assert full.check(fork)
@@ -102,16 +102,6 @@ def test_parse() -> None:
     )
     failures = ("ERROR: a (x.Y.a)", "FAIL: b (x.Y.b) (n=<object object>)")
     assert Result.parse(output) == Result(18361, 1429, failures)
-
-
-def test_base_failures_are_those_of_the_same_database() -> None:
-    results = {
-        Run("sqlite", "base", "context"): Result(1, 0, ("FAIL: a",)),
-        Run("postgresql", "base", "context"): Result(1, 0, ()),
-        Run("postgresql", "django", "thread"): Result(1, 0, ("FAIL: a",)),
-    }
-    run = Run("postgresql", "django", "thread")
-    assert full.new_failures(results, run) == ["FAIL: a"]
 
 
 def test_local_server_is_wanted_before_anything_runs(

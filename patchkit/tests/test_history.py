@@ -28,7 +28,7 @@ def test_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert missing == {"": "no interpreter (Python 3.8)"}
     other = Release("6.1.3", "3.13.0", HERE, "")
     results = [(release, missing), (other, {"one": "ok", "two": "locked"})]
-    rendered = tables.markdown(history.table(results, markdown=True))
+    rendered = tables.markdown(history.table(results))
     assert rendered.splitlines() == [
         "| Django | asgiref | Python | one | two |",
         "|---|---|---|---|---|",

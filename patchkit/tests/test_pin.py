@@ -17,14 +17,19 @@ def test_the_repositorys_own_pin_is_complete() -> None:
     release = pin.load(ROOT / "django-fork" / "base.toml")
     assert release.archive_name == f"django-{release.version}.tar.gz"
     assert len(bytes.fromhex(release.sha256)) == 32
-    assert "Database backends" in release.minor_features
+    assert "Database backends" in release.headings[0]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[base", "is not valid TOML"),
-        ("[base]\nversion = '6.1.3'", "lacks the key 'sha256'"),
+        ("[base", r"base\.toml: Expected ']'"),
+        ("[base]\nversion = '6.1.3'", "lacks the key 'next'"),
+        (
+            "[base]\n[next]\nversion = '6.2'\n"
+            "minor_features = []\nbackwards_incompatible = []\ndeprecated = []",
+            r"base\.toml: .* 'version' and 'sha256'",
+        ),
     ],
 )
 def test_a_wrong_pin_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -35,7 +40,7 @@ def test_a_wrong_pin_is_named(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_a_missing_pin_is_named(tmp_path: Path) -> None:
-    with pytest.raises(KitError, match=r"base\.toml can't be read: No such file"):
+    with pytest.raises(KitError, match=r"base\.toml: .* No such file or directory"):
         pin.load(tmp_path / "base.toml")
 
 
@@ -85,14 +90,14 @@ def test_another_file_than_the_pinned_one(fork: Fork, index: Path, cut: bool) ->
     content = archive.read_bytes()
     archive.unlink()
     (index / archive.name).write_bytes(content[:200] if cut else content)
-    with pytest.raises(KitError, match=r"not the one pinned in django-fork/base\.toml"):
+    with pytest.raises(KitError, match=r"(?s) pinned in .* DO NOT MATCH THE HASHES"):
         pin.download(release, archive.parent)
     assert list(archive.parent.iterdir()) == []
 
 
 def test_no_such_release(fork: Fork, index: Path) -> None:
     release = pin_of(fork, "0" * 64)
-    with pytest.raises(KitError, match=r"pip can't download Django 6\.1\.3"):
+    with pytest.raises(KitError, match=r"can't download the sdist of Django 6\.1\.3"):
         pin.download(release, fork.fork / ".cache")
 
 

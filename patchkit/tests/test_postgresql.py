@@ -43,7 +43,7 @@ def test_newest_installation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     for version, names in (("9", ["initdb", "pg_ctl"]), ("15", ["initdb", "pg_ctl"])):
         (tmp_path / version / "bin").mkdir(parents=True)
         for name in names:
-            (tmp_path / version / "bin" / name).touch()
+            (tmp_path / version / "bin" / name).touch(mode=0o755)
     # Of a client only.
     (tmp_path / "17" / "bin").mkdir(parents=True)
     assert postgresql.installation() == tmp_path / "15" / "bin"

@@ -6,7 +6,6 @@ import pytest
 
 from patchkit import KitError, pull_request
 from patchkit.fork import Fork
-from patchkit.pull_request import Letter
 
 # In the form of Django's, with words of our own.
 TEMPLATE = """\
@@ -66,7 +65,7 @@ def main(repo, token, author, body, number, pr_title=""):
         return 1
 """
 TITLE = "Fixed #31997 -- Did it."
-LETTER = Letter(TITLE, "Five words are enough here.\n")
+DESCRIPTION = "Five words are enough here."
 OWN = [
     "This follows the guidelines.",
     "No secrets.",
@@ -88,9 +87,9 @@ def tree(tmp_path: Path) -> Path:
 )
 def test_pull_request(disclosure: str, tree: Path) -> None:
     text = (Fork().patches_dir / "cover-letter.md").read_text(encoding="utf-8")
-    letter = Letter.parse(text)
-    body = pull_request.fill(TEMPLATE, letter, disclosure, lambda statement: True)
-    pull_request.check(tree, letter.title, body)
+    title, description = pull_request.read_letter(text)
+    body = pull_request.fill(TEMPLATE, description, disclosure, lambda statement: True)
+    pull_request.check(tree, title, body)
     assert body.count("- [x]") == 1 + 5 + 2
     assert "<!--" not in body
     assert "ticket-31997" in body and "XXXXX" not in body
@@ -114,7 +113,7 @@ def test_only_the_submitter_can_say_so(disclosure: str, asked: list[str]) -> Non
         statements.append(statement)
         return False
 
-    body = pull_request.fill(TEMPLATE, LETTER, disclosure, no)
+    body = pull_request.fill(TEMPLATE, DESCRIPTION, disclosure, no)
     assert statements == asked
     for statement in asked:
         assert f"- [ ] {statement}" in body
@@ -129,26 +128,26 @@ def test_the_letters_lines_are_joined() -> None:
     )
     description = (
         "One two:\n\n```\n1\n2\n```\n\n- three four\n- five\n\n1. six 7\n2. eight\n\n"
-        "| 9 |\n|---|\n"
+        "| 9 |\n|---|"
     )
-    assert Letter.parse(text) == Letter("A", description)
+    assert pull_request.read_letter(text) == ("A", description)
 
 
 @pytest.mark.parametrize("disclosure", ["", "yes", "with a tool"])
 def test_nothing_is_guessed(disclosure: str) -> None:
     with pytest.raises(KitError, match="AI tools"):
-        pull_request.fill(TEMPLATE, LETTER, disclosure, lambda statement: True)
+        pull_request.fill(TEMPLATE, DESCRIPTION, disclosure, lambda statement: True)
 
 
 @pytest.mark.parametrize("section", ["Trac ticket", "Branch", "AI", "Checklist"])
 def test_changed_template(section: str) -> None:
     template = TEMPLATE.replace(f"#### {section}", "#### Something else")
-    with pytest.raises(KitError, match="has no section"):
-        pull_request.fill(template, LETTER, "none", lambda statement: True)
+    with pytest.raises(KitError, match=f"has no .#### {section}"):
+        pull_request.fill(template, DESCRIPTION, "none", lambda statement: True)
 
 
 def test_the_clones_own_check(tree: Path) -> None:
-    body = pull_request.fill(TEMPLATE, LETTER, "none", lambda statement: True)
+    body = pull_request.fill(TEMPLATE, DESCRIPTION, "none", lambda statement: True)
     pull_request.check(tree, TITLE, body)
     with pytest.raises(KitError, match=r"complains: Error: Title\.$"):
         pull_request.check(tree, "Did it.", body)

@@ -42,16 +42,16 @@ def test_conflict_is_resolved(series: Fork) -> None:
     before = kept(series)
     module = FILES["django/module.py"].replace("line 5\n", "line 5.0\n")
     sha256 = release(series, module)
-    with pytest.raises(KitError, match="git am --continue"):
+    with pytest.raises(KitError, match="git rebase --continue"):
         rebase(series, "6.1.4", sha256)
     assert kept(series) == before
     tree = series.fork / ".rebase" / "django-fork" / "django"
-    with pytest.raises(KitError, match="still being applied"):
+    with pytest.raises(KitError, match="git rebase --continue"):
         rebase(series, "6.1.4", sha256)
     text = module.replace("line 5.0\n", "line five\n")
     (tree / "django" / "module.py").write_text(text)
     git(tree, "add", "--all")
-    git(tree, "am", "--continue")
+    git(tree, "rebase", "--continue", env={"GIT_EDITOR": "true"})
     assert rebase(series, "6.1.4", sha256)
     assert len(series.patches()) == 2
     assert "-line 5.0" in series.patches()[0].read_text()
@@ -85,13 +85,13 @@ def test_clone_conflicts(series: Fork, clone: Path) -> None:
     before = kept(series)
     module = FILES["django/module.py"].replace("line 5\n", "line 5.0\n")
     commit(clone, "New.", {"django/module.py": module})
-    with pytest.raises(KitError, match="git am --continue"):
+    with pytest.raises(KitError, match="git rebase --continue"):
         rebase(series, upstream=str(clone))
     tree = series.fork / ".rebase" / "django-fork" / "django"
     text = module.replace("line 5.0\n", "line five\n")
     (tree / "django" / "module.py").write_text(text)
     git(tree, "add", "--all")
-    git(tree, "am", "--continue")
+    git(tree, "rebase", "--continue", env={"GIT_EDITOR": "true"})
     # There is no patch that fits both.
     with pytest.raises(KitError, match=r"does not apply to Django 6\.1\.3"):
         rebase(series, upstream=str(clone))

@@ -72,8 +72,8 @@ def test_new_changed_and_removed_patches(series: Fork) -> None:
     git(series.django, "reset", "--quiet", "--hard", "HEAD~1")
     commit(series.django, "Did something else.", {"django/new.py": "new\n"})
     assert export(series) == [
-        "wrote patches/0002-Did-something-else.patch",
         f"removed patches/{second.name}",
+        "wrote patches/0002-Did-something-else.patch",
     ]
     assert [p.name for p in series.patches()] == [
         first.name,
@@ -81,7 +81,7 @@ def test_new_changed_and_removed_patches(series: Fork) -> None:
     ]
     # What was exported is what the checkout is made from.
     assert not checkout.make(series)
-    assert checkout.unexported(series, series.read_state()) == []
+    assert checkout.unexported(series) == []
 
 
 def test_all_patches_removed(series: Fork) -> None:

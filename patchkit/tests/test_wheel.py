@@ -94,7 +94,7 @@ def test_the_same_bytes_twice(fork: Fork) -> None:
         os.umask(umask)
     assert fork.pin.read_bytes() == pin
     assert fork.read_state() == state
-    assert checkout.unexported(fork, state) == []
+    assert checkout.unexported(fork) == []
 
 
 def test_what_has_moved_is_merged(fork: Fork) -> None:
