@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import signal
 import subprocess
 import sys
 import tarfile
@@ -15,6 +16,9 @@ from patchkit import ROOT, checkout
 from patchkit.fork import BRANCH, Fork
 from patchkit.git import git
 from tests_ticket31997.patience import ending
+
+# A shell has what it starts in the background ignore it, and that what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FILES = {
     "pyproject.toml": """\

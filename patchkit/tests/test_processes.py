@@ -13,7 +13,7 @@ import pytest
 from patchkit import ROOT, postgresql, processes
 from patchkit.fork import Fork
 from patchkit.tests.conftest import run_python
-from tests_ticket31997.patience import ending, wait_until
+from tests_ticket31997.patience import PATIENCE, ending, wait_until
 
 # Cleans up, for which it needs its time, and tells what it got.
 PROGRAM = """
@@ -141,7 +141,7 @@ while True:
     ):
         assert process.stdout and process.stdout.readline() == "up\n"
         raise KeyboardInterrupt
-    assert process.wait() == -signal.SIGKILL
+    assert process.wait(PATIENCE) == -signal.SIGKILL
 
 
 def test_temporary_files_are_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from patchkit import KitError, databases, mysql, postgresql
 from patchkit.tests.conftest import run_python
-from tests_ticket31997.patience import wait_until
+from tests_ticket31997.patience import PATIENCE, wait_until
 
 RUN = """
 import json, sys
@@ -60,7 +60,7 @@ def test_it_stops_when_the_run_is_killed(database: str, number: signal.Signals) 
         assert next(lines) == "up\n"
         execute(env)
         process.send_signal(number)
-        process.wait()
+        process.wait(PATIENCE)
     directory = Path(env[PLACES[database]]).parent
     wait_until(lambda: not directory.exists())
     with pytest.raises(KitError, match="can't be reached"):
