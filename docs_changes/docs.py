@@ -1,8 +1,8 @@
 """Django's documentation of both trees, built and checked as Django does it.
 
-Each tree is built in docs_changes/_build/<tree>, from a copy: one of the checks
-rewrites what it finds wrong. What a tree's build found is kept until something
-that it was made from changes.
+Both are built in one place, from copies: one of the checks rewrites what it finds
+wrong, and Sphinx builds the base's pages anew only where they differ from the patched
+tree's. What was found is kept until something that it was made from changes.
 """
 
 import hashlib
@@ -14,8 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from patchkit import KitError, installed, relative, say
 from patchkit.fork import Fork
 
 TREES = ("base", "django")
-# Targets of Django's docs/Makefile. "spelling" reuses what "html" has read.
+# Targets of Django's docs/Makefile.
 CHECKS = ("html", "spelling", "lint", "black")
 # As `make` calls it.
 SPHINX = f"{sys.executable} -m sphinx"
@@ -39,6 +38,9 @@ SPELLING = "Spell check: "
 SPHINX_LEVEL = re.compile("(WARNING|ERROR|CRITICAL): ")
 UNRESOLVED = re.compile(r"py:\w+ reference target not found: (?P<name>[\w.]+) \[")
 NO_INVENTORY = "failed to reach any of the inventories"
+
+# The contents of the files in a tree's docs/, by their paths in it.
+type Files = dict[Path, bytes]
 
 
 @dataclass(frozen=True, order=True)
@@ -67,16 +69,13 @@ class Problem:
         return f"{self.check}: docs/{self.file}{line}: {self.message}"
 
 
-def output(fork: Fork, tree: str) -> Path:
-    """Return the directory that a tree's documentation is built in.
+def output(fork: Fork, name: str) -> Path:
+    """Return a directory of what is built.
 
     Args:
-        tree: "base" or "django".
-
-    Returns:
-        The directory: the pages are in html/ below it.
+        name: "base" or "django", which have the pages in html/, "review" ...
     """
-    return fork.root / "docs_changes" / "_build" / tree
+    return fork.root / "docs_changes" / "_build" / name
 
 
 def spelling_is_possible() -> bool:
@@ -86,15 +85,9 @@ def spelling_is_possible() -> bool:
     return not result.returncode
 
 
-def _digest(tree: Path, checks: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    digest.update("\0".join([*checks, *installed()]).encode())
-    docs = tree / "docs"
-    files = (path for path in docs.rglob("*") if path.is_file())
-    for path in sorted(f for f in files if "_build" not in f.parts[len(docs.parts) :]):
-        digest.update(f"\0{path.relative_to(docs)}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def _read(docs: Path) -> Files:
+    files = (path.relative_to(docs) for path in docs.rglob("*") if path.is_file())
+    return {f: (docs / f).read_bytes() for f in files if f.parts[0] != "_build"}
 
 
 def parse(check: str, text: str, source: Path) -> list[Problem]:
@@ -129,13 +122,14 @@ def parse(check: str, text: str, source: Path) -> list[Problem]:
     return found
 
 
-def _make(source: Path, build: Path, check: str) -> list[Problem]:
-    """Run one of the checks in a copy of docs/."""
+def _make(place: Path, check: str) -> list[Problem]:
+    """Run one of the checks on the copy in a place."""
+    source = place / "docs"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {k: v for k, v in os.environ.items() if "COLOR" not in k}
     result = subprocess.run(
         [
-            *("make", "--no-print-directory", check, f"BUILDDIR={build}"),
+            *("make", "--no-print-directory", check, f"BUILDDIR={place}"),
             *(f"SPHINXBUILD={SPHINX}", f"PYTHON={sys.executable}"),
             # Colors would be parts of the names of files, wherever tox or CI
             # asks for them.
@@ -149,7 +143,6 @@ def _make(source: Path, build: Path, check: str) -> list[Problem]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    (build / f"{check}.log").write_text(result.stdout, encoding="utf-8")
     problems = parse(check, result.stdout, source)
     if result.returncode and not problems:
         tail = "\n".join(result.stdout.splitlines()[-TAIL:])
@@ -157,43 +150,56 @@ def _make(source: Path, build: Path, check: str) -> list[Problem]:
     return problems
 
 
-def build(fork: Fork, tree: str, checks: Iterable[str] = CHECKS) -> list[Problem]:
-    """Build a tree's documentation and run Django's checks on it.
-
-    Args:
-        fork: the repository, with a checkout.
-        tree: "base" or "django".
-        checks: which of CHECKS, in their order; "html" among them.
-
-    Returns:
-        What the checks complain of, in either tree.
-
-    Raises:
-        KitError: a check broke off.
-    """
-    directory = output(fork, tree)
-    kept = directory / "problems.json"
-    digest = _digest(fork.tree(tree), checks)
-    if kept.exists():
-        record = json.loads(kept.read_text(encoding="utf-8"))
-        if record["digest"] == digest:
-            return [Problem(**values) for values in record["problems"]]
-    shutil.rmtree(directory, ignore_errors=True)
-    source = directory / "source" / "docs"
-    shutil.copytree(
-        fork.tree(tree) / "docs", source, ignore=shutil.ignore_patterns("_build")
-    )
+def _copy(fork: Fork, tree: str, files: Files, place: Path) -> None:
+    """Put a tree's docs/ in the place of the other one's, where they differ."""
+    docs = place / "docs"
+    for path in _read(docs).keys() - files:
+        (docs / path).unlink()
+    for path, content in files.items():
+        target = docs / path
+        if not target.exists() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
     # conf.py asks Django for its version, and links to its source.
     for name in ("django", "tests"):
-        (source.parent / name).symlink_to(fork.tree(tree) / name)
-    problems = []
-    for check in checks:
-        say(f"   {relative(fork.tree(tree), fork.root)}: make {check}")
-        problems += _make(source, directory, check)
-    values = [asdict(problem) for problem in problems]
-    text = json.dumps({"digest": digest, "problems": values}, indent=1)
-    kept.write_text(text + "\n", encoding="utf-8")
-    return problems
+        (place / name).unlink(missing_ok=True)
+        (place / name).symlink_to(fork.tree(tree) / name)
+
+
+def _build(
+    fork: Fork, files: dict[str, Files], checks: Sequence[str]
+) -> dict[str, list[Problem]]:
+    """Build and check both trees' documentation; return the problems of each.
+
+    The words of a page are its own affair: the spelling of those that are alike in
+    both trees isn't checked. Of the base's pages those are built that differ, and those
+    that have a problem in the patched tree; a check that found none there isn't made.
+    """
+    whole, words = output(fork, "work"), output(fork, "words")
+    shutil.rmtree(whole.parent, ignore_errors=True)
+    paths = files["base"].keys() | files["django"].keys()
+    # And the page that Sphinx begins with, and all that isn't a page.
+    spelled = {p for p in paths if p.name == "contents.txt" or p.suffix != ".txt"}
+    spelled |= {p for p in paths if len({f.get(p) for f in files.values()}) > 1}
+    found: dict[str, list[Problem]] = {}
+    for tree in reversed(TREES):
+        _copy(fork, tree, files[tree], whole)
+        less = {path: files[tree][path] for path in spelled & files[tree].keys()}
+        _copy(fork, tree, less, words)
+        for problem in found.get("django", ()):
+            if (file := whole / "docs" / problem.file).exists():
+                file.touch()
+        if found:
+            needed = {"html", *(problem.check for problem in found["django"])}
+            checks = [check for check in checks if check in needed]
+        found[tree] = []
+        for check in checks:
+            say(f"   {relative(fork.tree(tree), fork.root)}: make {check}")
+            found[tree] += _make(words if check == "spelling" else whole, check)
+        shutil.copytree(whole / "html", output(fork, tree) / "html")
+    for place in (whole, words):
+        shutil.rmtree(place)
+    return found
 
 
 def new_problems(base: list[Problem], django: list[Problem]) -> list[Problem]:
@@ -229,14 +235,23 @@ def build_both(fork: Fork) -> bool:
         skipped = " The spelling is NOT CHECKED: apt install enchant-2 aspell-en."
         say(skipped.strip())
         checks = tuple(check for check in CHECKS if check != "spelling")
-    say("Building the documentation, unless it is built: some minutes.")
-    with ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda tree: build(fork, tree, checks), TREES))
-    news = new_problems(*found)
+    files = {tree: _read(fork.tree(tree) / "docs") for tree in TREES}
+    contents = repr([checks, installed(), [sorted(f.items()) for f in files.values()]])
+    digest = hashlib.sha256(contents.encode()).hexdigest()
+    kept = output(fork, "problems.json")
+    record = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    if record.get("digest") != digest:
+        say("Building the documentation: some minutes.")
+        built = _build(fork, files, checks)
+        record = {tree: [asdict(p) for p in found] for tree, found in built.items()}
+        record["digest"] = digest
+        kept.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    base, django = ([Problem(**values) for values in record[t]] for t in TREES)
+    news = new_problems(base, django)
     for problem in news:
         say(f"{problem}")
     say(
-        f"{', '.join(checks)}: the base has {len(found[0])} problems, the patched tree "
-        f"{len(found[1])}, of which the base lacks {len(news)}.{skipped}"
+        f"{', '.join(checks)}: the patched tree has {len(django)} problems, of which "
+        f"the base lacks {len(news)}.{skipped}"
     )
     return not news

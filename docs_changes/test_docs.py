@@ -1,5 +1,6 @@
 """Deliberate mistakes in the documentation are found; those of the base aren't new."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -39,11 +40,7 @@ This refers to :ref:`a label <topic-label>` and to :func:`asyncio.run`::
 BROKEN = "This one refers to :ref:`nowhere`.\n"
 MISSPELT = "This one is mispelt.\n"
 INDENTED = "It's called like this::\n\n    def function():\n      return 1\n"
-LONG = "This line is too long. " * 4 + "\n"
-
-needs_dictionary = pytest.mark.skipif(
-    not docs.spelling_is_possible(), reason="apt install enchant-2 aspell-en"
-)
+LONG = "This line is too long. " * 3 + "This one is too long.\n"
 
 
 @pytest.fixture
@@ -73,51 +70,66 @@ def add(fork: Fork, tree: str, text: str) -> None:
 def test_no_mistake(fork: Fork, capsys: pytest.CaptureFixture[str]) -> None:
     add(fork, "django", "This paragraph is new.\n")
     assert docs.build_both(fork)
-    assert capsys.readouterr().out.count("make html") == 2
-    # Nothing is built again but for what has changed.
+    checks = [line for line in capsys.readouterr().out.splitlines() if "make" in line]
+    # With nothing to compare it needs but the base's pages.
+    assert len(checks) == len(docs.CHECKS) + 1
+    assert "base" in checks[-1] and checks[-1].endswith("make html")
+    # Nothing is built again unless something has changed.
     assert docs.build_both(fork)
     assert capsys.readouterr().out.count("make ") == 0
     add(fork, "django", "\nSo is this one.\n")
     assert docs.build_both(fork)
-    output = capsys.readouterr().out
-    assert output.count("make html") == output.count("django: make html") == 1
-    html = docs.output(fork, "django") / "html" / "topic.html"
-    assert "So is this one." in html.read_text()
+    pages = [docs.output(fork, t) / "html" / "topic.html" for t in docs.TREES]
+    assert [page.read_text().count("So is this one.") for page in pages] == [0, 1]
 
 
-@pytest.mark.parametrize(
-    ("mistake", "complaint"),
-    [
-        (BROKEN, "html: docs/topic.txt:15: WARNING: undefined label: 'nowhere'"),
-        pytest.param(
-            MISSPELT,
-            "spelling: docs/topic.txt:15: Spell check: mispelt",
-            marks=needs_dictionary,
-        ),
-        (INDENTED, "black: docs/topic.txt: Rewriting..."),
-        (LONG, "lint: docs/topic.txt:15: Line too long"),
-        (
-            "See :setting:`DATABASE_SCOPE`.\n",
-            "html: docs/topic.txt:15: WARNING: ",
-        ),
-        (
-            "See :func:`asyncio.runs`.\n",
-            "html: docs/topic.txt:15: WARNING: py:func reference target not found",
-        ),
-    ],
-    ids=["reference", "spelling", "indentation", "length", "setting", "function"],
-)
-def test_mistakes(
-    fork: Fork, capsys: pytest.CaptureFixture[str], mistake: str, complaint: str
+def test_mistake_by_another_page(
+    fork: Fork, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    add(fork, "django", mistake)
+    """A page that is the same in both trees refers to what the other one lacks."""
+    for tree in docs.TREES:
+        (fork.tree(tree) / "docs" / "other.txt").write_text(
+            "=====\nOther\n=====\n\n:ref:`topic-label` and :ref:`nowhere`.\n"
+        )
+        contents = fork.tree(tree) / "docs" / "contents.txt"
+        contents.write_text(CONTENTS + "    other\n")
+    topic = fork.django / "docs" / "topic.txt"
+    topic.write_text(topic.read_text().replace("topic-label", "new-label"))
+    assert not docs.build_both(fork)
+    said = [
+        line for line in capsys.readouterr().out.splitlines() if "undefined" in line
+    ]
+    (line,) = said
+    assert line.startswith("html: docs/other.txt:5: WARNING: undefined label: 'topic-")
+
+
+def test_mistakes(fork: Fork, capsys: pytest.CaptureFixture[str]) -> None:
+    complaints = {
+        BROKEN: "html: docs/topic.txt:{}: WARNING: undefined label: 'nowhere'",
+        MISSPELT: "spelling: docs/topic.txt:{}: Spell check: mispelt",
+        INDENTED: "black: docs/topic.txt: Rewriting...",
+        LONG: "lint: docs/topic.txt:{}: Line too long",
+        "See :setting:`DATABASE_SCOPE`.\n": "html: docs/topic.txt:{}: WARNING: ",
+        "See :func:`asyncio.runs`.\n": (
+            "html: docs/topic.txt:{}: WARNING: py:func reference target not found"
+        ),
+    }
+    if not docs.spelling_is_possible():
+        del complaints[MISSPELT]
+    mistakes = "\n".join(complaints)
+    add(fork, "django", mistakes)
     assert not docs.build_both(fork)
     lines = capsys.readouterr().out.splitlines()
-    assert len([line for line in lines if line.startswith(complaint)]) == 1, lines
+    before = TOPIC
+    for mistake, complaint in complaints.items():
+        start = complaint.format(before.count("\n") + 1)
+        assert len([line for line in lines if line.startswith(start)]) == 1, lines
+        before += f"{mistake}\n"
+    assert len([line for line in lines if ": docs/" in line]) == len(complaints)
     # Nor on the second time, when nothing is built.
     assert not docs.build_both(fork)
-    # The base has it too: moved by a line, it's still the same.
-    add(fork, "base", "Something else.\n\n" + mistake)
+    # The base has them too: moved by lines, they are still the same.
+    add(fork, "base", "Something else.\n\n" + mistakes)
     assert docs.build_both(fork)
 
 
@@ -130,8 +142,10 @@ def test_colors(
     for tree in docs.TREES:
         add(fork, tree, BROKEN)
     assert docs.build_both(fork)
-    (problem,) = docs.build(fork, "base", ["html"])
-    assert problem.file == "topic.txt"
+    record = json.loads(docs.output(fork, "problems.json").read_text())
+    for tree in docs.TREES:
+        (problem,) = record[tree]
+        assert problem["file"] == "topic.txt"
 
 
 def test_new_problems_are_counted() -> None:
