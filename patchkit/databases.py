@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from types import ModuleType
 
 from patchkit import mysql, postgresql
-from patchkit.servers import Database
 
-SERVERS: Mapping[str, Database] = {"postgresql": postgresql, "mysql": mysql}
+# Each has server(), and execute() for statements.
+SERVERS: Mapping[str, ModuleType] = {"postgresql": postgresql, "mysql": mysql}
 DATABASES = ("sqlite", *SERVERS)
 
 

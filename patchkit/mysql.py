@@ -1,13 +1,9 @@
 """A MariaDB server for one run, or the user's own MariaDB or MySQL."""
 
-import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 from patchkit import KitError, servers
 from patchkit.servers import NoServer, Variables
@@ -31,16 +27,15 @@ def installation() -> list[str]:
     Raises:
         NoServer: one isn't there.
     """
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *BESIDE])
-    found = [shutil.which(program, path=path) for program in PROGRAMS]
-    if missing := [p for p, f in zip(PROGRAMS, found, strict=True) if not f]:
+    found = {program: servers.which(program, BESIDE) or "" for program in PROGRAMS}
+    if missing := [program for program, place in found.items() if not place]:
         raise NoServer(
             f"No MariaDB is installed here: there is no {' or '.join(missing)}. "
             "Install one (apt install mariadb-server-core mariadb-client-core, which "
             "starts nothing), or say by MYSQL_HOST, MYSQL_TCP_PORT or MYSQL_UNIX_PORT, "
             "with MYSQL_USER and MYSQL_PWD, where a server is."
         )
-    return [program for program in found if program]
+    return list(found.values())
 
 
 def server() -> AbstractContextManager[Variables]:
@@ -64,60 +59,46 @@ def server() -> AbstractContextManager[Variables]:
 
 
 def execute(env: Mapping[str, str], *statements: str) -> None:
-    """Execute statements on the server, as servers.Database has it."""
+    """Execute statements on the server: see servers.execute()."""
     import pymysql
 
-    socket = env.get("MYSQL_UNIX_PORT") or None
+    socket = env.get("MYSQL_UNIX_PORT")
     # PyMySQL wouldn't close its own end.
     if socket and not Path(socket).is_socket():
         raise KitError(f"MariaDB can't be reached: there is no socket {socket}.")
-    try:
-        connection = pymysql.connect(
-            host=env.get("MYSQL_HOST") or None,
-            port=int(env.get("MYSQL_TCP_PORT") or 0),
-            unix_socket=socket,
-            user=env.get("MYSQL_USER") or None,
-            password=env.get("MYSQL_PWD", ""),
-            autocommit=True,
-        )
-    except pymysql.OperationalError as e:
-        raise KitError(f"MariaDB can't be reached: {e}") from e
-    with connection, connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
+    names = {"host": "MYSQL_HOST", "user": "MYSQL_USER", "password": "MYSQL_PWD"}
+    where = {option: env.get(name, "") for option, name in names.items()}
+    port = int(env.get("MYSQL_TCP_PORT") or 0)
+    how = {**where, "unix_socket": socket, "port": port}
+    servers.execute(pymysql, "MariaDB", how, statements)
 
 
 @contextmanager
 def _installed(directory: Path) -> Iterator[Variables]:
     """Run the server of an installation."""
     daemon, install, _ = installation()
-    user = servers.not_root(directory, "mysql")
-    data, socket = directory / "data", directory / "socket"
-    options = ["--no-defaults", f"--datadir={data}"]
-    how: dict[str, Any] = {"cwd": directory, "user": user, "stdout": sys.stderr}
-    how |= {"stdin": subprocess.DEVNULL}
+    how = servers.options(directory, "mysql")
+    socket, log = directory / "socket", directory / "log"
+    options = ("--no-defaults", f"--datadir={directory / 'data'}")
     normal = "--auth-root-authentication-method=normal"
     subprocess.run([install, *options, normal], check=True, **how)
-    process = subprocess.Popen(
-        [
-            *(daemon, *options, f"--socket={socket}", "--skip-networking"),
-            f"--pid-file={directory / 'pid'}",
-            "--character-set-server=utf8mb4",
-            # Tests only: what a crash of the machine loses is of no value.
-            *("--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite"),
-            f"--log-error={directory / 'log'}",
-        ],
-        **how,
-    )
-    try:
-        wait_until(lambda: socket.exists() or process.poll() is not None)
-        if process.poll() is not None:
-            sys.exit((directory / "log").read_text(encoding="utf-8"))
-        yield {"MYSQL_UNIX_PORT": str(socket), "MYSQL_USER": "root", "MYSQL_PWD": ""}
-    finally:
-        # Its data goes too.
-        process.kill()
-        process.wait()
+    command = [
+        *(daemon, *options, f"--socket={socket}", "--skip-networking"),
+        *(f"--pid-file={directory / 'pid'}", f"--log-error={log}"),
+        "--character-set-server=utf8mb4",
+        # Tests only: what a crash of the machine loses is of no value.
+        *("--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite"),
+    ]
+    with subprocess.Popen(command, **how) as process:
+        try:
+            wait_until(lambda: socket.exists() or process.poll() is not None)
+            if process.poll() is not None:
+                raise SystemExit(log.read_text(encoding="utf-8"))
+            env = {"MYSQL_UNIX_PORT": str(socket), "MYSQL_USER": "root"}
+            yield env | {"MYSQL_PWD": ""}
+        finally:
+            # Its data goes too.
+            process.kill()
 
 
 if __name__ == "__main__":

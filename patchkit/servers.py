@@ -7,10 +7,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from types import ModuleType
+from typing import Any
 
 from filelock import FileLock
 
@@ -21,33 +22,6 @@ type Variables = dict[str, str]
 
 class NoServer(KitError):
     """There is no server, and none that could be started."""
-
-
-class Database(Protocol):
-    """What the module of a database with a server has."""
-
-    def server(self) -> AbstractContextManager[Variables]:
-        """Provide a server.
-
-        Returns:
-            A context manager that gives the environment for the commands, in which
-            their driver finds the server.
-
-        Raises:
-            NoServer: there is none.
-            KitError: it can't be started.
-        """
-
-    def execute(self, env: Mapping[str, str], *statements: str) -> None:
-        """Execute statements on the server, each in a transaction of its own.
-
-        Args:
-            env: the environment in which it's found.
-            statements: the SQL.
-
-        Raises:
-            KitError: the server can't be reached.
-        """
 
 
 def chosen(names: Sequence[str]) -> Variables:
@@ -112,8 +86,7 @@ def kept(module: str, title: str, *arguments: object) -> Iterator[Variables]:
     ) as keeper:
         assert keeper.stdin and keeper.stdout and keeper.stderr
         try:
-            line = keeper.stdout.readline()
-            if not line:
+            if not (line := keeper.stdout.readline()):
                 raise KitError(f"{title} can't be started:\n{keeper.stderr.read()}")
             yield dict(os.environ) | json.loads(line)
         finally:
@@ -121,36 +94,72 @@ def kept(module: str, title: str, *arguments: object) -> Iterator[Variables]:
             keeper.wait()
 
 
-def keep(run: Callable[[Path], AbstractContextManager[Variables]]) -> None:
+def keep(run: Callable[..., AbstractContextManager[Variables]]) -> None:
     """Run a server until standard input ends: the other side of kept().
 
     Args:
-        run: starts and stops it; called with the directory to do it in.
+        run: starts and stops it; called with the directory to do it in, and with
+            the arguments that kept() was given.
     """
     # The data belongs in the system's temporary directory whatever TMPDIR says:
     # a socket's path has room for about 100 characters.
-    directory = Path(tempfile.mkdtemp(prefix="ticket31997-", dir="/tmp"))
-    try:
-        with run(directory) as env:
-            print(json.dumps(env), flush=True)
-            sys.stdin.read()
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    place = tempfile.TemporaryDirectory(prefix="ticket31997-", dir="/tmp")
+    with place as name, run(Path(name), *sys.argv[1:]) as env:
+        print(json.dumps(env), flush=True)
+        sys.stdin.read()
 
 
-def not_root(directory: Path, preferred: str) -> str | None:
-    """Choose a user for a server that refuses to be root's.
+def which(program: str, beside: Iterable[object]) -> str | None:
+    """Find a program.
 
     Args:
-        directory: what to give to that user.
-        preferred: who it is where there is a user of that name.
+        program: its name.
+        beside: the directories to look into after those of the path.
 
     Returns:
-        The user's name, or None where this process isn't root's.
+        Its path; None if it isn't there.
     """
-    if os.geteuid():
-        return None
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    user = preferred if preferred in names else "nobody"
-    shutil.chown(directory, user)
-    return user
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *map(str, beside)])
+    return shutil.which(program, path=path)
+
+
+def options(directory: Path, user: str) -> dict[str, Any]:
+    """Return how to run a server and what makes its data.
+
+    Args:
+        directory: where to; it's given to the user.
+        user: whose they are in the place of root, where there is a user of that
+            name: servers refuse to be root's.
+
+    Returns:
+        Options of subprocess.Popen().
+    """
+    how: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": sys.stderr}
+    if os.geteuid() == 0:
+        names = {entry.pw_name for entry in pwd.getpwall()}
+        how["user"] = user if user in names else "nobody"
+        shutil.chown(directory, how["user"])
+    return how | {"cwd": directory}
+
+
+def execute(
+    driver: ModuleType, title: str, where: Mapping[str, Any], statements: Iterable[str]
+) -> None:
+    """Execute statements on a server, each in a transaction of its own.
+
+    Args:
+        driver: the module that connects to it.
+        title: what to call the server.
+        where: the driver's options that say where it is.
+        statements: the SQL.
+
+    Raises:
+        KitError: the server can't be reached.
+    """
+    try:
+        connection = driver.connect(**where, autocommit=True)
+    except driver.OperationalError as e:
+        raise KitError(f"{title} can't be reached: {e}") from e
+    with connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
