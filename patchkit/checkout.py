@@ -10,7 +10,6 @@ as it was or absent, never half made.
 """
 
 import hashlib
-import os
 import shutil
 import tempfile
 import time
@@ -19,11 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from patchkit import KitError, pin, relative, say
-from patchkit.fork import BASE_BRANCH, BRANCH, Fork, State
+from patchkit.fork import BASE_BRANCH, BRANCH, DJANGO, Fork, State
 from patchkit.git import ROLE, ROLE_EMAIL, GitError, applying, git
 
 # Part of the key: raise it when the same inputs make another checkout.
 FORMAT = 1
+# The name of a base that is no commit of a clone's.
+SDIST = "sdist"
 # How long a git process of a command that was killed may go on, in seconds.
 PATIENCE = 30
 # What to do if a patch doesn't apply.
@@ -31,6 +32,7 @@ ADVICE = "Mend it, or move the series to this base: CONTRIBUTING.md tells how."
 # The commits below the series carry a date of their own so that their ids, and
 # with them all ids in the checkout, are the same wherever it is made.
 DATE = "2026-01-01T00:00:00+0000"
+DATES = {"GIT_AUTHOR_DATE": DATE, "GIT_COMMITTER_DATE": DATE}
 # What running Django's tests and building its docs leaves behind, for git in
 # the checkout to ignore. (The sdist has no .gitignore.)
 EXCLUDE = """\
@@ -70,30 +72,18 @@ def find_upstream(text: str) -> tuple[Path, str]:
     return path, commit
 
 
-def _digest(paths: Iterable[Path], *words: str) -> str:
-    parts = (FORMAT, words, [(path.name, path.read_bytes()) for path in paths])
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def source_digest(fork: Fork, commit: str = "sdist") -> str:
-    """Return a digest of what is below the series.
+def digest(paths: Iterable[Path], *words: str) -> str:
+    """Return a digest of what the checkout, or a part of it, is made from.
 
     Args:
-        commit: one of a clone of Django that is used instead of the sdist.
+        paths: the pin, with the base as a word: SDIST or the commit of a clone's; or
+            the patches.
 
     Returns:
-        A digest in hexadecimal.
+        A digest of the files' names, contents and order, in hexadecimal.
     """
-    return _digest([fork.pin], commit)
-
-
-def series_digest(fork: Fork) -> str:
-    """Return a digest of the patches, their names and their order.
-
-    Returns:
-        A digest in hexadecimal.
-    """
-    return _digest(fork.patches())
+    parts = (FORMAT, words, [(path.name, path.read_bytes()) for path in paths])
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def unexported(fork: Fork) -> list[str]:
@@ -106,9 +96,9 @@ def unexported(fork: Fork) -> list[str]:
     if not fork.django.exists():
         return []
     if state is None:
-        return [f"{relative(fork.django, fork.root)} was not made by this command"]
+        return [f"{DJANGO} was not made by this command"]
     if fork.base.exists():
-        _repair(fork)
+        git(fork.django, "worktree", "repair", str(fork.base))
     work = [
         f"uncommitted changes in {relative(tree, fork.root)}"
         for tree in (fork.django, fork.base)
@@ -138,7 +128,7 @@ def refuse_to_lose_work(fork: Fork, doing: str) -> None:
     """
     if work := unexported(fork):
         raise KitError(
-            f"{doing} would overwrite work in {relative(fork.fork, fork.root)}:\n"
+            f"{doing} would overwrite work in django-fork:\n"
             + "".join(f"  - {line}\n" for line in work)
             + "Commit it and run `make export`, or move it elsewhere, then try again."
         )
@@ -167,23 +157,17 @@ def _aside(fork: Fork) -> Iterator[Fork]:
         _remove(place.root)
 
 
-def _move(old: Fork, new: Fork) -> None:
-    """Move both trees, as far as they are there."""
-    new.fork.mkdir(parents=True, exist_ok=True)
-    for tree in ("base", "django"):
-        if old.tree(tree).exists():
-            old.tree(tree).replace(new.tree(tree))
-
-
-def _commit(tree: Path, message: str) -> None:
-    dates = {"GIT_AUTHOR_DATE": DATE, "GIT_COMMITTER_DATE": DATE}
-    git(tree, "commit", "--quiet", "--message", message, env=dates)
+def _move_away(fork: Fork, directory: Path) -> None:
+    """Move both trees, as far as they are there, into a directory."""
+    for tree in (fork.base, fork.django):
+        if tree.exists():
+            tree.replace(directory / tree.name)
 
 
 def _materialise(
     fork: Fork, tree: Path, release: pin.Pin, clone: Path | None, commit: str
-) -> str:
-    """Make a repository of the base in an empty place; return what it is."""
+) -> None:
+    """Make a repository of the base, with the series on it, in an empty place."""
     if clone:
         what = f"{clone.name} at {commit[:12]}"
         say(f"Copying {what}.")
@@ -200,7 +184,8 @@ def _materialise(
         pin.unpack(archive, tree)
         git(tree, "init", "--quiet")
         git(tree, "add", "--all", "--force")
-        _commit(tree, f"upstream\n\n{what}, the sdist on PyPI.")
+        message = f"upstream\n\n{what}, the sdist on PyPI."
+        git(tree, "commit", "--quiet", "--message", message, env=DATES)
     git(tree, "config", "user.name", ROLE)
     git(tree, "config", "user.email", ROLE_EMAIL)
     exclude = tree / ".git" / "info" / "exclude"
@@ -210,37 +195,16 @@ def _materialise(
     if not (tree / notes).exists():
         (tree / notes).write_text(pin.release_notes(release), encoding="utf-8")
         git(tree, "add", "--force", notes)
-        title = f"Added the skeleton of the {release.next_version} release notes."
-        _commit(tree, title)
-    return what
-
-
-def _apply(tree: Path, patches: list[Path], what: str) -> None:
-    """Apply patches with git am, exactly: no fuzz, no three-way merge."""
+        message = f"Added the skeleton of the {release.next_version} release notes."
+        git(tree, "commit", "--quiet", "--message", message, env=DATES)
+    git(tree, "branch", "--quiet", BASE_BRANCH)
+    git(tree, "checkout", "--quiet", "-b", BRANCH)
+    patches = fork.patches()
     for number, patch in enumerate(patches, 1):
         say(f"Applying {number}/{len(patches)} {patch.name}")
         with applying(f"patches/{patch.name}", tree, what, ADVICE):
+            # Exactly: no fuzz, no three-way merge.
             git(tree, "am", "--quiet", "--committer-date-is-author-date", str(patch))
-
-
-def _link(fork: Fork, tree: Path) -> None:
-    link = tree / "tests" / fork.package.name
-    if not link.is_symlink():
-        link.parent.mkdir(exist_ok=True)
-        link.symlink_to(os.path.relpath(fork.package, link.parent))
-
-
-def _repair(fork: Fork) -> None:
-    # git keeps absolute paths in both directions; the repository may have moved.
-    git(fork.django, "worktree", "repair", str(fork.base))
-
-
-def _add_base(fork: Fork) -> None:
-    """Make the worktree without the series, aside and moved like the checkout."""
-    with _aside(fork) as place:
-        git(fork.django, "worktree", "prune")
-        git(fork.django, "worktree", "add", "--quiet", str(place.base), BASE_BRANCH)
-        _move(place, fork)
 
 
 def make(fork: Fork, upstream: str | None = None) -> bool:
@@ -258,29 +222,34 @@ def make(fork: Fork, upstream: str | None = None) -> bool:
     """
     with fork.locked():
         release = pin.load(fork.pin)
-        clone, commit = find_upstream(upstream) if upstream else (None, "sdist")
-        wanted = (source_digest(fork, commit), series_digest(fork))
+        clone, commit = find_upstream(upstream) if upstream else (None, SDIST)
+        wanted = (digest([fork.pin], commit), digest(fork.patches()))
         state = fork.read_state()
         made = state is None or (state.source, state.series) != wanted
         if made:
             refuse_to_lose_work(fork, "Making the checkout")
             with _aside(fork) as new:
-                what = _materialise(fork, new.django, release, clone, commit)
-                git(new.django, "branch", "--quiet", BASE_BRANCH)
-                git(new.django, "checkout", "--quiet", "-b", BRANCH)
-                _apply(new.django, fork.patches(), what)
+                _materialise(fork, new.django, release, clone, commit)
                 ids = git(new.django, "rev-parse", BASE_BRANCH, BRANCH).split()
                 new.write_state(State(*wanted, *ids))
                 # From here on only renames: first the old out, then the new in.
-                _move(fork, Fork(new.root / "old"))
-                _move(new, fork)
+                _move_away(fork, new.root)
+                new.django.replace(fork.django)
         if not fork.base.exists():
-            _add_base(fork)
-        _repair(fork)
+            with _aside(fork) as new:
+                git(fork.django, "worktree", "prune")
+                add = ("worktree", "add", "--quiet", str(new.base), BASE_BRANCH)
+                git(fork.django, *add)
+                new.base.replace(fork.base)
+        # git keeps absolute paths in both directions; the repository may have moved.
+        git(fork.django, "worktree", "repair", str(fork.base))
         for tree in (fork.django, fork.base):
-            _link(fork, tree)
+            link = tree / "tests" / fork.package.name
+            if not link.is_symlink():
+                link.parent.mkdir(exist_ok=True)
+                link.symlink_to(fork.package.relative_to(link.parent, walk_up=True))
         if made:
-            say(f"{relative(fork.django, fork.root)} and base/ beside it are ready.")
+            say(f"{DJANGO} and base/ beside it are ready.")
         return made
 
 
@@ -293,4 +262,4 @@ def remove(fork: Fork) -> None:
     with fork.locked():
         refuse_to_lose_work(fork, "Removing the checkout")
         with _aside(fork) as place:
-            _move(fork, place)
+            _move_away(fork, place.root)

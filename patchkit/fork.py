@@ -6,9 +6,8 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -17,10 +16,11 @@ from patchkit import ROOT, pin, relative, say
 # In django-fork/django: with the series, and without it.
 BRANCH = "ticket_31997"
 BASE_BRANCH = "base"
+# The patched tree, as the user reads it.
+DJANGO = "django-fork/django"
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """What the checkout was made from, kept in its git directory.
 
     Attributes:
@@ -85,7 +85,7 @@ class Fork:
         """Return the patches in the order they apply in."""
         return sorted(self.patches_dir.glob("*.patch"))
 
-    def copy(self, root: Path, patches: Iterable[Path]) -> Self:
+    def copy(self, root: Path, patches: Iterable[Path]) -> "Fork":
         """Make a repository with the same pin, download and tests, and other patches.
 
         Args:
@@ -95,7 +95,7 @@ class Fork:
         Returns:
             The repository, without a checkout.
         """
-        copy = type(self)(root)
+        copy = Fork(root)
         copy.fork.mkdir(parents=True)
         copy.patches_dir.mkdir()
         pin.download(pin.load(self.pin), self.fork / ".cache")
@@ -127,5 +127,5 @@ class Fork:
     def write_state(self, state: State) -> None:
         """Record what the checkout is made from."""
         partial = self.state_file.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(state)) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(state._asdict()) + "\n", encoding="utf-8")
         partial.replace(self.state_file)

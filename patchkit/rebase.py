@@ -3,7 +3,6 @@
 import shutil
 import tempfile
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from patchkit import KitError, checkout, pin, relative, say, series
@@ -116,6 +115,6 @@ def _on_the_pin(fork: Fork, target: Fork, root: Path) -> Fork:
     checkout.make(result)
     state = result.read_state()
     assert state
-    result.write_state(replace(state, tip=state.base))
+    result.write_state(state._replace(tip=state.base))
     series.export(result)
     return result

@@ -2,20 +2,20 @@
 
 import re
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 from unidiff import PatchSet
 
-from patchkit import KitError, checkout, relative, say
-from patchkit.fork import BRANCH, Fork, State
+from patchkit import KitError, say
+from patchkit.checkout import SDIST, digest
+from patchkit.fork import BRANCH, DJANGO, Fork, State
 from patchkit.git import ROLE, ROLE_EMAIL, git
 
 # All that could make two exports of the same commits differ: their ids, git's
 # version, the number of objects in the repository (which sets how long an
 # abbreviated id is) and the number of patches.
 FORMAT_PATCH = (
-    *("--zero-commit", "--no-signature", "--full-index", "--no-numbered"),
+    *("--quiet", "--zero-commit", "--no-signature", "--full-index", "--no-numbered"),
     *("--no-renames", "--diff-algorithm=histogram", "--filename-max-length=64"),
 )
 
@@ -40,20 +40,17 @@ def export(fork: Fork) -> list[str]:
         django = fork.django
         _refuse_unless_series(fork, state)
         if git(django, "status", "--porcelain"):
-            name = relative(django, fork.root)
-            say(f"Uncommitted changes in {name} are not exported: only commits are.")
+            say(f"Uncommitted changes in {DJANGO} are not exported: only commits are.")
         tip = git(django, "rev-parse", BRANCH)
-        if tip == state.tip and state.source != checkout.source_digest(fork):
+        if tip == state.tip and state.source != digest([fork.pin], SDIST):
             # Untouched, and on a base other than the pinned one, where the same
             # commits make other bytes: ids of files, numbers of lines.
             return []
         with tempfile.TemporaryDirectory(dir=fork.fork, prefix=".build-") as name:
-            git(
-                *(django, "format-patch", "--quiet", *FORMAT_PATCH),
-                *("--output-directory", name, f"{state.base}..{BRANCH}"),
-            )
+            commits = f"{state.base}..{BRANCH}"
+            git(django, "format-patch", *FORMAT_PATCH, f"-o{name}", commits)
             changes = write(fork, Path(name))
-        fork.write_state(replace(state, series=checkout.series_digest(fork), tip=tip))
+        fork.write_state(state._replace(series=digest(fork.patches()), tip=tip))
         return changes
 
 
@@ -70,36 +67,35 @@ def write(fork: Fork, directory: Path) -> list[str]:
         target = fork.patches_dir / name
         if name not in new:
             target.unlink()
-            changes.append(f"removed {relative(target, fork.root)}")
+            changes.append(f"removed patches/{name}")
         elif new[name] != old.get(name):
             target.write_bytes(new[name])
-            changes.append(f"wrote {relative(target, fork.root)}")
+            changes.append(f"wrote patches/{name}")
     return changes
 
 
 def _refuse_unless_series(fork: Fork, state: State) -> None:
     """Refuse what can't be exported without losing something."""
     django, series = fork.django, f"{state.base}..{BRANCH}"
-    name = relative(django, fork.root)
-    if checkout.series_digest(fork) != state.series:
+    if digest(fork.patches()) != state.series:
         raise KitError(
             "patches/ has changed since the checkout was made from it. To drop that "
             "change: `git checkout -- patches`. To keep it: move the branch "
-            f"{BRANCH} in {name} aside, `make checkout`, cherry-pick your commits."
+            f"{BRANCH} in {DJANGO} aside, `make checkout`, cherry-pick your commits."
         )
     if any((django / ".git" / d).exists() for d in ("rebase-merge", "rebase-apply")):
-        raise KitError(f"A rebase or git am is under way in {name}. Finish it first.")
+        raise KitError(f"A rebase or git am is under way in {DJANGO}. Finish it first.")
     if git(django, "rev-parse", "--abbrev-ref", "HEAD") != BRANCH:
-        raise KitError(f"{name} is not on its branch: `git switch {BRANCH}` in it.")
+        raise KitError(f"{DJANGO} is not on its branch: `git switch {BRANCH}` in it.")
     if git(django, "merge-base", state.base, BRANCH) != state.base:
-        raise KitError(f"{BRANCH} in {name} doesn't begin at the base any more.")
+        raise KitError(f"{BRANCH} in {DJANGO} doesn't begin at the base any more.")
     if merges := git(django, "rev-list", "--merges", series):
         raise KitError(f"A series can't hold merge commits: {merges.splitlines()}.")
     role = f"{ROLE} <{ROLE_EMAIL}>"
     for line in git(django, "log", "--format=%h of %an <%ae>", series).splitlines():
         if not line.endswith(f" of {role}"):
             raise KitError(
-                f"The author of {line} is not the role {role}. In {name}, for the "
+                f"The author of {line} is not the role {role}. In {DJANGO}, for the "
                 "last commit: `git commit --amend --no-edit --reset-author`."
             )
 
@@ -113,13 +109,10 @@ def modules(patches: list[Path]) -> list[str]:
     Returns:
         Their names, which are labels for runtests.py too, sorted.
     """
-    files = (
-        file.path
-        for patch in patches
-        for file in PatchSet.from_filename(str(patch), encoding="utf-8")
-    )
-    tests = (re.fullmatch(r"tests/(\w+/.*)\.py", path) for path in files)
-    return sorted({match[1].replace("/", ".") for match in tests if match})
+    read = [PatchSet.from_filename(str(p), encoding="utf-8") for p in patches]
+    paths = "\n".join(file.path for files in read for file in files)
+    tests = re.findall(r"^tests/(\w+/.*)\.py$", paths, re.MULTILINE)
+    return sorted({path.replace("/", ".") for path in tests})
 
 
 def labels(patches: list[Path]) -> list[str]:

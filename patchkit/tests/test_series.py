@@ -1,6 +1,5 @@
 """The series: exporting is the inverse of making the checkout."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,7 @@ def test_on_another_base_either(series: Fork, clone: Path) -> None:
     # There they would be other bytes, if somebody had made the commits anew.
     state = series.read_state()
     assert state
-    series.write_state(replace(state, tip=state.base))
+    series.write_state(state._replace(tip=state.base))
     assert len(export(series)) == 2
 
 

@@ -4,7 +4,6 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +108,7 @@ def fork(fork: Fork) -> Fork:
     state = fork.read_state()
     assert state
     base = git(fork.base, "rev-parse", "HEAD")
-    fork.write_state(replace(state, base=base))
+    fork.write_state(state._replace(base=base))
     export(fork)
     (fork.patches_dir / "cover-letter.md").write_text(LETTER)
     return fork
