@@ -2,7 +2,6 @@
 
 import copy
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -19,7 +18,7 @@ from pygments.formatters import HtmlFormatter
 from docs_changes import docs
 from patchkit import KitError
 from patchkit.fork import BASE_BRANCH, BRANCH, Fork
-from patchkit.git import environment, git
+from patchkit.git import git
 
 # A heading is a line with a line of one of these characters below it.
 UNDERLINE = re.compile(r"([=\-~^\"'*+#])\1*$")
@@ -192,14 +191,9 @@ def _blame(fork: Fork, page: str) -> list[set[str]]:
     Sections are in the order of the source; lines of the base don't count.
     """
     name = f"docs/{page}.txt"
-    blame = subprocess.run(
-        ["git", "blame", "-s", "-l", "--root", f"{BASE_BRANCH}..{BRANCH}", "--", name],
-        cwd=fork.django,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
+    commits = f"{BASE_BRANCH}..{BRANCH}"
+    command = ("blame", "-s", "-l", "--root", commits, "--", name)
+    blame = git(fork.django, *command).splitlines()
     text = git(fork.django, "show", f"{BRANCH}:{name}")
     starts = [*headings(text), len(blame) + 2]
     found = []

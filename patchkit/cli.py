@@ -16,7 +16,6 @@ from patchkit import (
     databases,
     demo,
     full,
-    gates,
     history,
     lint,
     prefixes,
@@ -31,6 +30,7 @@ from patchkit import (
     wheel,
 )
 from patchkit.fork import Fork
+from patchkit.pull_request import TICKET
 from patchkit.servers import NoServer
 
 PROGRAM = "python -m patchkit"
@@ -178,7 +178,7 @@ def _history(fork: Fork, *, save: bool) -> bool:
 @upstream_option
 @_option("--base", default="main", help="The branch in the clone to begin at.")
 @_option("--disclosure", metavar="WORDS", help="'none', or which AI tools did what.")
-@_option("--ticket", default=gates.TICKET, help="If the work got one of its own.")
+@_option("--ticket", default=TICKET, help="If the work got one of its own.")
 @_option("--confirm", is_flag=True, help="All statements of the checklist are true.")
 @_option("--update", is_flag=True, help="Replace the branch, which is kept as well.")
 @_option("--max-age", type=click.IntRange(0), default=30, help="Of the base, in days.")

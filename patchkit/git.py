@@ -5,11 +5,11 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from patchkit import KitError
+from patchkit import KitError, processes
 
 # The author that every patch carries and, so that the ids of commits don't
 # depend on who makes the checkout, the committer as well.
@@ -18,14 +18,20 @@ ROLE_EMAIL = "ticket-31997@example.com"
 
 # Configuration and attributes of the user or of the machine can change what
 # ends up in a commit (line endings, signatures, ignored files) or in a patch.
-_CONFIG = {
-    "core.autocrlf": "false",
-    "core.attributesFile": os.devnull,
-    "core.excludesFile": os.devnull,
-    "core.hooksPath": os.devnull,
-    "init.defaultBranch": "upstream",
-    "advice.detachedHead": "false",
-    "gc.auto": "0",
+_CONFIG = (
+    "core.autocrlf=false",
+    f"core.attributesFile={os.devnull}",
+    f"core.excludesFile={os.devnull}",
+    f"core.hooksPath={os.devnull}",
+    "init.defaultBranch=upstream",
+    "gc.auto=0",
+    f"user.name={ROLE}",
+    f"user.email={ROLE_EMAIL}",
+)
+_ENVIRONMENT = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "TZ": "UTC",
 }
 
 
@@ -41,47 +47,22 @@ class GitError(KitError):
         self.stderr = stderr
 
 
-def environment() -> dict[str, str]:
-    """Return the environment in which git behaves alike everywhere.
-
-    Returns:
-        A copy of the process's environment without git's own variables (a
-        hook sets GIT_DIR, for one) and without any configuration but ours.
-    """
-    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    env |= {
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_COUNT": str(len(_CONFIG)),
-        "GIT_AUTHOR_NAME": ROLE,
-        "GIT_AUTHOR_EMAIL": ROLE_EMAIL,
-        "GIT_COMMITTER_NAME": ROLE,
-        "GIT_COMMITTER_EMAIL": ROLE_EMAIL,
-        "GIT_TERMINAL_PROMPT": "0",
-        "LC_ALL": "C.UTF-8",
-        "TZ": "UTC",
-    }
-    for number, (key, value) in enumerate(_CONFIG.items()):
-        env[f"GIT_CONFIG_KEY_{number}"] = key
-        env[f"GIT_CONFIG_VALUE_{number}"] = value
-    return env
-
-
-def git(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """Run a git command.
+def git(cwd: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """Run a git command that does the same everywhere.
 
     Args:
         cwd: the directory to run it in.
         arguments: the command's words, without "git".
-        env: variables on top of environment().
+        env: variables on top of those that it has always.
 
     Returns:
-        What it wrote to standard output, without the last newline.
+        What it wrote to standard output, without the last newlines.
 
     Raises:
         GitError: the command exited with a status other than 0.
+        KitError: there is no git.
     """
-    return run(cwd, arguments, environment() | dict(env or {}))
+    return run(cwd, arguments, _CONFIG, _ENVIRONMENT | (env or {}))
 
 
 def extract(tree: Path, revision: str, directory: Path, *paths: str) -> None:
@@ -102,32 +83,25 @@ def extract(tree: Path, revision: str, directory: Path, *paths: str) -> None:
         subprocess.run(["tar", "-xf", archive], cwd=directory, check=True)
 
 
-def run(cwd: Path, arguments: Sequence[str], env: Mapping[str, str]) -> str:
-    """Run a git command in an environment of the caller's.
+def run(
+    cwd: Path, arguments: Sequence[str], config: Iterable[str], env: dict[str, str]
+) -> str:
+    """Run a git command as git() does, with the caller's configuration.
 
     Args:
         cwd: the directory to run it in.
         arguments: the command's words, without "git".
-        env: all of the variables.
-
-    Returns:
-        What it wrote to standard output, without the last newlines.
-
-    Raises:
-        GitError: the command exited with a status other than 0.
-        KitError: there is no git.
+        config: as git's option -c takes it, such as "gc.auto=0".
+        env: variables on top of the process's, of which git's own are left out: a
+            hook sets GIT_DIR, for one.
     """
     if not shutil.which("git"):
         raise KitError("git isn't on the path: install it (apt install git).")
-    result = subprocess.run(
-        ["git", *arguments],
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-    )
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    inherited |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+    options = [word for setting in config for word in ("-c", setting)]
+    command = ("git", *options, *arguments)
+    result = processes.capture(command, cwd=cwd, env=inherited | env)
     if result.returncode:
         raise GitError(arguments, result.stderr or result.stdout)
     return result.stdout.rstrip("\n")
@@ -150,10 +124,9 @@ def applying(patch: str, tree: Path, what: str, advice: str) -> Iterator[None]:
     try:
         yield
     except GitError as e:
-        files = git(tree, "diff", "--name-only", "--diff-filter=U").splitlines()
         conflicts = [
             f"{name}:{number}"
-            for name in files
+            for name in git(tree, "diff", "--name-only", "--diff-filter=U").splitlines()
             for number, line in enumerate((tree / name).read_text().splitlines(), 1)
             if line.startswith("<<<<<<<")
         ]

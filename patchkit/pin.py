@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -10,7 +9,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchkit import KitError, relative, say
+from patchkit import KitError, processes, relative, say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +27,6 @@ class Sdist:
     sha256: str
     diff: str = ""
 
-    @property
-    def archive_name(self) -> str:
-        """The file name of the sdist."""
-        return f"django-{self.version}.tar.gz"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pin(Sdist):
@@ -45,8 +39,8 @@ class Pin(Sdist):
     """
 
     next_version: str
-    headings: tuple[list[str], list[str], list[str]]
-    wheels: tuple[Sdist, ...]
+    headings: list[list[str]]
+    wheels: list[Sdist]
 
 
 def load(path: Path) -> Pin:
@@ -64,12 +58,11 @@ def load(path: Path) -> Pin:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
         names = ("minor_features", "backwards_incompatible", "deprecated")
-        minor, incompatible, deprecated = (data["next"][name] for name in names)
         return Pin(
             **data["base"],
             next_version=data["next"]["version"],
-            headings=(minor, incompatible, deprecated),
-            wheels=tuple(Sdist(**wheel) for wheel in data.get("wheel", ())),
+            headings=[data["next"][name] for name in names],
+            wheels=[Sdist(**wheel) for wheel in data.get("wheel", ())],
         )
     except KeyError as e:
         raise KitError(f"{relative(path)} lacks the key {e}.") from e
@@ -77,25 +70,24 @@ def load(path: Path) -> Pin:
         raise KitError(f"{relative(path)}: {e}.") from e
 
 
-def pip(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+def pip(trouble: str, *arguments: str, stdin: str = "", **env: str) -> None:
     """Run a command of pip's that neither asks nor gets anything that isn't named.
 
     Args:
+        trouble: what to say if it fails.
         arguments: the command and its options.
+        stdin: what it can read there.
         env: variables on top of the process's.
 
-    Returns:
-        How it ended, with what it printed.
+    Raises:
+        KitError: it fails; with what it printed.
     """
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-input")
-    return subprocess.run(
-        [sys.executable, "-m", "pip", *arguments, *options],
-        env=os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"} | env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        umask=0o022,
-    )
+    command = (sys.executable, "-m", "pip", *arguments, *options)
+    env = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"} | env
+    result = processes.capture(command, stdin=stdin, env=env, umask=0o022)
+    if result.returncode:
+        raise KitError(f"{trouble}:\n{result.stderr or result.stdout}")
 
 
 def download(sdist: Sdist, cache: Path) -> Path:
@@ -116,7 +108,7 @@ def download(sdist: Sdist, cache: Path) -> Path:
     Raises:
         KitError: pip can't get it, or it isn't the file that was pinned.
     """
-    archive = cache / sdist.archive_name
+    archive = cache / f"django-{sdist.version}.tar.gz"
     if archive.exists():
         if hashlib.sha256(archive.read_bytes()).hexdigest() == sdist.sha256:
             return archive
@@ -125,21 +117,15 @@ def download(sdist: Sdist, cache: Path) -> Path:
     say(f"Downloading the sdist of Django {sdist.version} with pip.")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as name:
-        directory = Path(name)
-        requirements = directory / "requirements.txt"
-        requirements.write_text(
-            f"django=={sdist.version} --hash=sha256:{sdist.sha256}\n", encoding="utf-8"
+        pip(
+            f"pip can't download the sdist of Django {sdist.version} that is pinned in "
+            "django-fork/base.toml",
+            *("download", "--no-binary=:all:", f"--dest={name}"),
+            *("--require-hashes", "--requirement=/dev/stdin"),
+            stdin=f"django=={sdist.version} --hash=sha256:{sdist.sha256}\n",
         )
-        result = pip(
-            *("download", "--no-binary=:all:", "--require-hashes"),
-            *(f"--dest={directory}", f"--requirement={requirements}"),
-        )
-        downloaded = directory / sdist.archive_name
-        if result.returncode or not downloaded.exists():
-            raise KitError(
-                f"pip can't download the sdist of Django {sdist.version} that is "
-                f"pinned in django-fork/base.toml:\n{result.stderr or result.stdout}"
-            )
+        # Older ones have a capital letter.
+        (downloaded,) = Path(name).iterdir()
         downloaded.replace(archive)
     return archive
 
@@ -148,7 +134,7 @@ def unpack(archive: Path, target: Path) -> None:
     """Unpack an sdist, so that its top folder becomes the target.
 
     Args:
-        archive: a .tar.gz with a folder of its name at its top.
+        archive: a .tar.gz with one folder at its top.
         target: the directory to make. Must not exist.
 
     Raises:
@@ -161,7 +147,8 @@ def unpack(archive: Path, target: Path) -> None:
                 tar.extractall(name, filter="data")
         except (tarfile.TarError, EOFError, OSError) as e:
             raise KitError(f"{relative(archive)} can't be unpacked: {e}") from e
-        (Path(name) / archive.name.removesuffix(".tar.gz")).replace(target)
+        (folder,) = Path(name).iterdir()
+        folder.replace(target)
 
 
 def release_notes(pin: Pin) -> str:
@@ -179,27 +166,27 @@ def release_notes(pin: Pin) -> str:
     """
     version = pin.next_version
     minor, incompatible, deprecated = pin.headings
-    title = f"Django {version} release notes - UNDER DEVELOPMENT"
 
-    def heading(text: str, underline: str, label: str = "") -> str:
-        label = f".. _{label}-{version}:\n\n" if label else ""
-        return f"{label}{text}\n{underline * len(text)}\n"
+    def heading(text: str, underline: str) -> str:
+        return f"{text}\n{underline * len(text)}\n"
 
     def bullets(texts: list[str], underline: str) -> list[str]:
         return [f"{heading(text, underline)}\n* ...\n" for text in texts]
 
+    title = heading(f"Django {version} release notes - UNDER DEVELOPMENT", "=")
     parts = [
-        f"{'=' * len(title)}\n{heading(title, '=')}",
+        # It has a line of the same length above it too.
+        f"{title.splitlines()[1]}\n{title}",
         heading("Python compatibility", "="),
-        heading(f"What's new in Django {version}", "=", "whats-new"),
+        f".. _whats-new-{version}:\n",
+        heading(f"What's new in Django {version}", "="),
         heading("Minor features", "-"),
         *bullets(minor, "~"),
-        heading(
-            f"Backwards incompatible changes in {version}",
-            *("=", "backwards-incompatible"),
-        ),
+        f".. _backwards-incompatible-{version}:\n",
+        heading(f"Backwards incompatible changes in {version}", "="),
         *bullets(incompatible, "-"),
-        heading(f"Features deprecated in {version}", "=", "deprecated-features"),
+        f".. _deprecated-features-{version}:\n",
+        heading(f"Features deprecated in {version}", "="),
         *bullets(deprecated, "-"),
     ]
     return "\n".join(parts)

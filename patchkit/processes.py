@@ -55,6 +55,29 @@ def run(command: Sequence[object], **options: Any) -> subprocess.CompletedProces
     return subprocess.CompletedProcess(words, process.returncode, output, errors)
 
 
+def capture(
+    command: Sequence[object], *, stdin: str = "", **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a program, and keep what it writes, whatever bytes are in it.
+
+    Args:
+        command: the program and its arguments.
+        stdin: what it can read.
+        options: those of subprocess.run().
+
+    Returns:
+        How it ended, with both outputs.
+    """
+    return subprocess.run(
+        list(map(str, command)),
+        input=stdin,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        **options,
+    )
+
+
 @contextmanager
 def leaving_nothing() -> Iterator[None]:
     """Clean up after the block, also when it is interrupted.

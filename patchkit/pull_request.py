@@ -1,15 +1,16 @@
-"""The pull request: Django's form, filled in, and Django's own check of it."""
+"""The pull request: its commits' messages, and Django's form, filled in and checked."""
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from patchkit import KitError
-from patchkit.gates import TICKET
+from patchkit import KitError, processes
 
+TICKET = "31997"
+# git's own advice, which Django's guidelines take over. In characters.
+SUBJECT_WIDTH = BODY_WIDTH = 72
 # What Django's check calls a description.
 MIN_WORDS = 5
 TEMPLATE = ".github/pull_request_template.md"
@@ -18,10 +19,11 @@ COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 BOX = re.compile(r"^- \[[ x]\] ", re.MULTILINE)
 # Statements that `make submit` checks, or that the series is known to fulfil ...
 CHECKED = ("the `main` branch", "commit message is", "relevant tests", "relevant docs")
-# ... and those that don't apply, or not yet. All others are the submitter's own.
+# ... and those that don't apply, or not yet. All others are the submitter's own, but
+# for the first of these two, which the disclosure says.
 OPEN = ("Has patch", "screenshots")
-# What of it has to be as this knows it.
 NO_AI, AI = "No AI tools were used", "If AI tools were used"
+# What of it has to be as this knows it.
 SECTIONS = ("Trac ticket number", "Branch description", "AI Assistance", "Checklist")
 NEEDED = (*(f"#### {section}" for section in SECTIONS), NO_AI, AI)
 # Runs the check from the clone, with the answers that a first pull request gets, but
@@ -39,6 +41,34 @@ check_pr.github_request = github_request
 check_pr.fetch_trac_ticket = lambda ticket: None
 check_pr.main("", "", "", sys.argv[2], "0", pr_title=sys.argv[1])
 """
+
+
+def message_problems(message: str, ticket: str = TICKET) -> list[str]:
+    """Hold a commit's message against Django's rules.
+
+    They are those of docs/internals/contributing/committing-code.txt, as of November
+    2026.
+
+    Args:
+        message: the whole message.
+        ticket: the number it has to have.
+
+    Returns:
+        A line for each rule that it breaks; empty if none.
+    """
+    subject, *rest = message.rstrip("\n").split("\n")
+    form = rf"(?:Refs|Fixed) #{ticket} -- [A-Z]\w*ed .+\.$"
+    wanted = f"'Refs #{ticket} -- <Past tense> ... .' or 'Fixed ...'"
+    problems = {
+        f"the subject isn't {wanted}": not re.match(form, subject),
+        f"the subject has {len(subject)} characters": len(subject) > SUBJECT_WIDTH,
+        "there is no empty line below the subject": bool(rest and rest[0]),
+        "it doesn't say why": not "".join(rest).strip(),
+    }
+    for number, line in enumerate(rest, 2):
+        problems[f"line {number} has {len(line)} characters"] = len(line) > BODY_WIDTH
+        problems[f"line {number} has space at its end"] = line != line.rstrip()
+    return [problem for problem, found in problems.items() if found]
 
 
 def read_letter(text: str, ticket: str = TICKET) -> tuple[str, str]:
@@ -109,16 +139,14 @@ def fill(
             "the pull request by hand, with patches/cover-letter.md."
         )
 
+    left = (*OPEN, AI if none else NO_AI)
+
     def tick(line: str) -> str:
-        words = BOX.sub("", line)
-        if words == line or any(word in line for word in OPEN):
+        statement = BOX.sub("", line)
+        if statement == line or any(words in line for words in left):
             return line
-        if NO_AI in line or AI in line:
-            # That none were used has been said already.
-            ticked = none if NO_AI in line else not none and confirm(words)
-        else:
-            ticked = any(word in line for word in CHECKED) or confirm(words)
-        return BOX.sub("- [x] ", line) if ticked else line
+        known = any(words in line for words in (*CHECKED, NO_AI))
+        return BOX.sub("- [x] ", line) if known or confirm(statement) else line
 
     text = re.sub(r"ticket-X+", f"ticket-{ticket}", text)
     body = []
@@ -143,13 +171,9 @@ def check(tree: Path, title: str, body: str) -> None:
     Raises:
         KitError: it complains, or can't be run as this knows it.
     """
-    result = subprocess.run(
-        [sys.executable, "-c", RUN_CHECK, title, body],
-        env=os.environ | {"PYTHONPATH": str((tree / CHECK).parent.parent)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+    env = os.environ | {"PYTHONPATH": str((tree / CHECK).parent.parent)}
+    command = (sys.executable, "-c", RUN_CHECK, title, body)
+    result = processes.capture(command, env=env)
     if result.returncode:
         raise KitError(f"Django's {CHECK} can't be run:\n{result.stderr}")
     if complaints := result.stdout.strip():

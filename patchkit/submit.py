@@ -7,27 +7,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
 
-from patchkit import (
-    KitError,
-    gates,
-    git,
-    lint,
-    processes,
-    pull_request,
-    relative,
-    say,
-    series,
-)
+from patchkit import KitError, git, lint, processes, pull_request, relative, say, series
 from patchkit.checkout import find_upstream
 from patchkit.fork import BRANCH, Fork
-from patchkit.gates import TICKET
 from patchkit.git import ROLE, ROLE_EMAIL, GitError
+from patchkit.pull_request import TICKET
 
 # In seconds.
 DAY = 24 * 60 * 60
@@ -38,7 +28,7 @@ OWN = ("GIT_CONFIG_GLOBAL", "GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL")
 ADVICE = "Nothing was changed. Move the series first: `make rebase`."
 # What the user's configuration could add to git's work here: hooks, signatures
 # that ask for a passphrase, a helper that asks for anything else.
-CONFIG = ("-c", f"core.hooksPath={os.devnull}", "-c", "commit.gpgSign=false")
+CONFIG = (f"core.hooksPath={os.devnull}", "commit.gpgSign=false")
 
 
 @dataclass(frozen=True)
@@ -48,15 +38,12 @@ class Clone:
     Attributes:
         path: the clone.
         ticket: the number for the branch, the commits and the text.
+        branch: the one with the series.
     """
 
     path: Path
     ticket: str
-
-    @property
-    def branch(self) -> str:
-        """The branch with the series."""
-        return BRANCH.replace(TICKET, self.ticket)
+    branch: str
 
     @property
     def made(self) -> str:
@@ -79,21 +66,26 @@ class Clone:
         Raises:
             GitError: the command exited with a status other than 0.
         """
-        mine = (k for k in os.environ if k in OWN or not k.startswith("GIT_"))
-        env = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
-        env |= {k: os.environ[k] for k in mine if k not in env}
-        return git.run(cwd or self.path, (*CONFIG, *arguments), env)
+        own = {name: os.environ[name] for name in OWN if name in os.environ}
+        return git.run(cwd or self.path, arguments, CONFIG, own)
 
     def ident(self) -> str:
-        """Return the user, as "Name <email>"."""
-        return re.sub(r" \d+ [+-]\d+$", "", self.git("var", "GIT_AUTHOR_IDENT"))
+        """Return the user, as "Name <email>".
 
-    def has(self, *arguments: str) -> bool:
-        """Return whether a git command succeeds."""
-        with suppress(GitError):
-            self.git(*arguments)
-            return True
-        return False
+        Raises:
+            KitError: the configuration doesn't say who it is.
+        """
+        try:
+            ident = self.git("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT")
+        except GitError as e:
+            what = "git doesn't know who you are: git config user.name and user.email."
+            raise KitError(what) from e
+        return re.sub(r" \d+ [+-]\d+$", "", ident)
+
+    def branches(self) -> list[str]:
+        """Return the names of all branches."""
+        names = ("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/")
+        return self.git(*names).splitlines()
 
 
 def _check(clone: Clone, base: str, commit: str, max_age: int, update: bool) -> None:
@@ -101,7 +93,7 @@ def _check(clone: Clone, base: str, commit: str, max_age: int, update: bool) -> 
     name, branch = clone.path.name, clone.branch
     if clone.git("status", "--porcelain"):
         raise KitError(f"{name} has uncommitted changes: commit or stash them first.")
-    if not clone.has("symbolic-ref", "--quiet", "HEAD"):
+    if not clone.git("branch", "--show-current"):
         raise KitError(f"HEAD is detached in {name}: finish that, check a branch out.")
     date = float(clone.git("log", "-1", "--format=%ct", commit))
     if (days := int(time.time() - date) // DAY) >= max_age:
@@ -109,39 +101,32 @@ def _check(clone: Clone, base: str, commit: str, max_age: int, update: bool) -> 
             f"{base} in {name} is {days} days old. Update it: git fetch, then "
             "BASE=origin/main or the like (or MAX_AGE=<days>)."
         )
-    if not clone.has("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"):
+    ident = clone.ident()
+    if branch not in clone.branches():
+        return
+    if not update:
         raise KitError(
-            "git doesn't know who you are: git config user.name and user.email."
+            f"{name} has a branch {branch} already. UPDATE=1 replaces it, in a "
+            f"round of review; or rename it (git branch -m {branch} <name>)."
         )
-    if clone.has("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}"):
-        if not update:
-            raise KitError(
-                f"{name} has a branch {branch} already. UPDATE=1 replaces it, in a "
-                f"round of review; or rename it (git branch -m {branch} <name>)."
-            )
-        _check_replaceable(clone, commit)
-
-
-def _check_replaceable(clone: Clone, base: str) -> None:
-    """Refuse to replace a branch that isn't this command's and the user's."""
-    what = f"{clone.branch} in {clone.path.name}"
-    if not clone.has("config", "--get", clone.made):
+    what = f"{branch} in {name}"
+    if not clone.git("config", "--default", "", "--get", clone.made):
         raise KitError(f"{what} was not made by this command: rename or delete it.")
     trees = clone.git("worktree", "list", "--porcelain").splitlines()
-    if f"branch refs/heads/{clone.branch}" in trees:
+    if f"branch refs/heads/{branch}" in trees:
         raise KitError(f"{what} is checked out: switch to another branch.")
     log = ("log", "--format=%h of %an <%ae>%n%h of %cn <%ce>")
-    for commit in clone.git(*log, f"{base}..{clone.branch}").splitlines():
-        if not commit.endswith(f" of {clone.ident()}"):
+    for line in clone.git(*log, f"{commit}..{branch}").splitlines():
+        if not line.endswith(f" of {ident}"):
             raise KitError(
-                f"{what} has a commit of somebody else, {commit}, that replacing it "
+                f"{what} has a commit of somebody else, {line}, that replacing it "
                 "would drop."
             )
 
 
 @contextmanager
 def _worktree(clone: Clone, commit: str) -> Iterator[Path]:
-    """Provide a worktree of a commit, and leave no trace of it."""
+    """Provide a worktree of a commit in a directory of its own; leave no trace."""
     with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
         tree = Path(name) / "django"
         clone.git("worktree", "add", "--quiet", "--detach", str(tree), commit)
@@ -155,14 +140,13 @@ def _apply(clone: Clone, tree: Path, patches: list[Path]) -> None:
     """Apply the patches as the user's own commits, with a three-way merge."""
     role, author = f"From: {ROLE} <{ROLE_EMAIL}>", f"From: {clone.ident()}"
     old, new = f" #{TICKET} -- ", f" #{clone.ticket} -- "
-    with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
-        for number, patch in enumerate(patches, 1):
-            own = Path(name) / patch.name.replace(TICKET, clone.ticket)
-            say(f"Applying {number}/{len(patches)} {own.name}")
-            text = patch.read_text(encoding="utf-8").replace(role, author, 1)
-            own.write_text(text.replace(old, new, 1), encoding="utf-8")
-            with git.applying(f"patches/{patch.name}", tree, clone.path.name, ADVICE):
-                clone.git("am", "-3", "--quiet", "--ignore-date", str(own), cwd=tree)
+    for number, patch in enumerate(patches, 1):
+        own = tree.parent / patch.name.replace(TICKET, clone.ticket)
+        say(f"Applying {number}/{len(patches)} {own.name}")
+        text = patch.read_text(encoding="utf-8").replace(role, author, 1)
+        own.write_text(text.replace(old, new, 1), encoding="utf-8")
+        with git.applying(f"patches/{patch.name}", tree, clone.path.name, ADVICE):
+            clone.git("am", "-3", "--quiet", "--ignore-date", str(own), cwd=tree)
 
 
 def _verify(clone: Clone, tree: Path, base: str, labels: list[str]) -> None:
@@ -173,7 +157,7 @@ def _verify(clone: Clone, tree: Path, base: str, labels: list[str]) -> None:
     """
     for commit in clone.git("rev-list", "--reverse", f"{base}..HEAD", cwd=tree).split():
         message = clone.git("log", "-1", "--format=%B", commit, cwd=tree)
-        if problems := gates.message_problems(message, clone.ticket):
+        if problems := pull_request.message_problems(message, clone.ticket):
             subject = message.splitlines()[0]
             raise KitError(f"{subject}: {'; '.join(problems)}.")
     if not lint.lint(tree, base):
@@ -226,25 +210,18 @@ def submit(
     if not re.fullmatch(r"\d+", ticket):
         raise KitError(f"TICKET is the number of a ticket, not {ticket!r}.")
     path, commit = find_upstream(f"{upstream}@{base}")
-    clone = Clone(path, ticket)
+    clone = Clone(path, ticket, BRANCH.replace(TICKET, ticket))
     _check(clone, base, commit, max_age, update)
     text = (fork.patches_dir / "cover-letter.md").read_text(encoding="utf-8")
     title, description = pull_request.read_letter(text, ticket)
-    unsaid = []
-
-    def ask(statement: str) -> bool:
-        if not (answer := confirm(statement)):
-            unsaid.append(statement)
-        return answer
-
     with _worktree(clone, commit) as tree:
         form = tree / pull_request.TEMPLATE
         if not form.exists():
             raise KitError(f"There is no {form.name} at {base}: is it too old?")
         text = form.read_text(encoding="utf-8")
         fill = partial(pull_request.fill, text, description, disclosure, ticket=ticket)
-        body = fill(ask)
-        pull_request.check(tree, title, fill(lambda statement: True))
+        body, complete = fill(confirm), fill(lambda statement: True)
+        pull_request.check(tree, title, complete)
         patches = fork.patches()
         _apply(clone, tree, patches)
         _verify(clone, tree, commit, series.labels(patches))
@@ -260,9 +237,10 @@ def submit(
     if kept:
         say(f"What it was before is {kept}.")
     say(f"The text of the pull request is in {relative(file, fork.root)}.")
-    if unsaid:
+    lines = zip(body.splitlines(), complete.splitlines(), strict=True)
+    if unsaid := [ticked for line, ticked in lines if line != ticked]:
         say("These are not ticked, and Django's check wants all (CONFIRM=yes says so):")
-        say("\n".join(f"  - {statement}" for statement in unsaid))
+        say("\n".join(ticked.replace("- [x]", "  -", 1) for ticked in unsaid))
     say("Next, once the ticket is accepted and yours (first post patches/proposal.md):")
     for command in _commands(clone, title, file, update=bool(kept)):
         say(f"  {command}")
@@ -274,9 +252,7 @@ def _make_branch(clone: Clone, tip: str) -> str:
 
     It is the one change to the clone, and the last thing that can fail.
     """
-    heads = clone.git("for-each-ref", "--format=%(refname:short)", "refs/heads/")
-    names = heads.splitlines()
-    kept = ""
+    names, kept = clone.branches(), ""
     if clone.branch in names:
         numbered = (f"{clone.branch}-{number}" for number in count(1))
         kept = next(name for name in numbered if name not in names)
@@ -289,26 +265,18 @@ def _make_branch(clone: Clone, tip: str) -> str:
 def _commands(clone: Clone, title: str, text: Path, *, update: bool) -> list[str]:
     """Return what to paste to push the branch and to open the pull request."""
     path, branch = shlex.quote(str(clone.path)), clone.branch
-    remote, owner = _own_remote(clone)
-    commands = []
-    if not remote:
-        remote, owner = "fork", "$(gh api user --jq .login)"
-        fork = f"gh repo fork --remote --remote-name {remote}"
-        commands.append(f"(cd {path} && {fork})")
-    force = "--force-with-lease " * update
-    words = f"edit {branch}" if update else f'create --head "{owner}:{branch}"'
-    return [
-        *commands,
-        f"git -C {path} push {force}{shlex.quote(remote)} {branch}",
-        f"gh pr {words} --repo django/django \\\n"
-        f"      --title {shlex.quote(title)} --body-file {shlex.quote(str(text))}",
-    ]
-
-
-def _own_remote(clone: Clone) -> tuple[str, str]:
-    """Return the remote of the user's own fork and its owner; "" if there is none."""
     default = clone.git("config", "--default", "", "--get", "remote.pushDefault")
     pattern = r"^(\S+)\t\S*github\.com[:/]([\w-]+)/\S+ \(push\)$"
     remotes = re.findall(pattern, clone.git("remote", "--verbose"), re.MULTILINE)
     own = [(name, owner) for name, owner in remotes if owner != "django"]
-    return min(own, key=lambda pair: pair[0] != default, default=("", ""))
+    made = ("fork", "$(gh api user --jq .login)")
+    remote, owner = min(own, key=lambda pair: pair[0] != default, default=made)
+    force = "--force-with-lease " * update
+    words = f"edit {branch}" if update else f'create --head "{owner}:{branch}"'
+    make = f"(cd {path} && gh repo fork --remote --remote-name {remote})"
+    return [
+        *([] if own else [make]),
+        f"git -C {path} push {force}{shlex.quote(remote)} {branch}",
+        f"gh pr {words} --repo django/django \\\n"
+        f"      --title {shlex.quote(title)} --body-file {shlex.quote(str(text))}",
+    ]

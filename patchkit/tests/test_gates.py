@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from patchkit import ROOT, gates
+from patchkit import ROOT
 from patchkit.fork import Fork
 from patchkit.git import ROLE, ROLE_EMAIL
+from patchkit.pull_request import message_problems
 
 PATCHES = Fork().patches()
 LETTERS = [ROOT / "patches" / name for name in ("cover-letter.md", "proposal.md")]
@@ -46,7 +47,7 @@ def test_there_are_patches() -> None:
 
 @pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.name[:4])
 def test_patch(patch: Path) -> None:
-    assert gates.message_problems(message(patch)) == []
+    assert message_problems(message(patch)) == []
     text = patch.read_text(encoding="utf-8")
     assert f"\nFrom: {ROLE} <{ROLE_EMAIL}>\n" in text
     assert not [line for line in added(patch) if line != line.rstrip()]
@@ -110,5 +111,5 @@ def test_letters(file: Path) -> None:
     ],
 )
 def test_bad_messages(bad: str, problem: str) -> None:
-    assert gates.message_problems(MESSAGE) == []
-    assert [p for p in gates.message_problems(bad) if p.startswith(problem)]
+    assert message_problems(MESSAGE) == []
+    assert [p for p in message_problems(bad) if p.startswith(problem)]
