@@ -106,8 +106,7 @@ def unexported(fork: Fork) -> list[str]:
     ]
     # Every ref, the stash and each worktree's HEAD, as in the middle of a rebase.
     commits = git(fork.django, "rev-list", "--all", "--not", state.tip, state.base)
-    if commits:
-        count = len(commits.splitlines())
+    if count := len(commits.splitlines()):
         work.append(f"{count} commit(s) or stashes that patches/ lacks")
     own = {fork.django.resolve(), fork.base.resolve()}
     for line in git(fork.django, "worktree", "list", "--porcelain").splitlines():
@@ -174,8 +173,7 @@ def _materialise(
         git(tree.parent, "init", "--quiet", tree.name)
         # One commit without its history: nothing is written to the clone, and
         # nothing in the checkout depends on it afterwards.
-        source = clone.as_uri()
-        git(tree, "fetch", "--quiet", "--depth=1", "--no-tags", source, commit)
+        git(tree, "fetch", "--depth=1", "--no-tags", clone.as_uri(), commit)
         git(tree, "reset", "--quiet", "--hard", commit)
     else:
         what = f"Django {release.version}"
@@ -238,8 +236,7 @@ def make(fork: Fork, upstream: str | None = None) -> bool:
         if not fork.base.exists():
             with _aside(fork) as new:
                 git(fork.django, "worktree", "prune")
-                add = ("worktree", "add", "--quiet", str(new.base), BASE_BRANCH)
-                git(fork.django, *add)
+                git(fork.django, "worktree", "add", str(new.base), BASE_BRANCH)
                 new.base.replace(fork.base)
         # git keeps absolute paths in both directions; the repository may have moved.
         git(fork.django, "worktree", "repair", str(fork.base))

@@ -104,8 +104,7 @@ def _begin(fork: Fork, target: Fork, text: str, upstream: str | None) -> None:
     fork.copy(target.root, ())
     target.pin.write_text(text, encoding="utf-8")
     checkout.make(target, upstream)
-    refs = (BRANCH, f"{BASE_BRANCH}:{OLD_BASE}")
-    git(target.django, "fetch", "--quiet", str(fork.django), *refs)
+    git(target.django, "fetch", str(fork.django), BRANCH, f"{BASE_BRANCH}:{OLD_BASE}")
     git(target.django, "reset", "--quiet", "--hard", "FETCH_HEAD")
 
 

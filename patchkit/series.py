@@ -37,18 +37,17 @@ def export(fork: Fork) -> list[str]:
         state = fork.read_state()
         if state is None:
             raise KitError("There is no checkout to export. Run `make checkout`.")
-        django = fork.django
         _refuse_unless_series(fork, state)
-        if git(django, "status", "--porcelain"):
+        if git(fork.django, "status", "--porcelain"):
             say(f"Uncommitted changes in {DJANGO} are not exported: only commits are.")
-        tip = git(django, "rev-parse", BRANCH)
+        tip = git(fork.django, "rev-parse", BRANCH)
         if tip == state.tip and state.source != digest([fork.pin], SDIST):
             # Untouched, and on a base other than the pinned one, where the same
             # commits make other bytes: ids of files, numbers of lines.
             return []
         with tempfile.TemporaryDirectory(dir=fork.fork, prefix=".build-") as name:
             commits = f"{state.base}..{BRANCH}"
-            git(django, "format-patch", *FORMAT_PATCH, f"-o{name}", commits)
+            git(fork.django, "format-patch", *FORMAT_PATCH, f"-o{name}", commits)
             changes = write(fork, Path(name))
         fork.write_state(state._replace(series=digest(fork.patches()), tip=tip))
         return changes

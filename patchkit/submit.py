@@ -232,8 +232,7 @@ def submit(
     file = fork.fork / "pull-request.md"
     file.write_text(body, encoding="utf-8")
     kept = _make_branch(clone, tip)
-    number = f"{len(patches)} commits on {base}"
-    say(f"The branch {clone.branch} is in {clone.path}, {number}.")
+    say(f"The branch {clone.branch} is in {path}, {len(patches)} commits on {base}.")
     if kept:
         say(f"What it was before is {kept}.")
     say(f"The text of the pull request is in {relative(file, fork.root)}.")
