@@ -13,13 +13,13 @@ import sys
 import tempfile
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from unidiff import PatchSet
+from unidiff import PatchedFile, PatchSet
 
 from patchkit import KitError, say, series, suite
 from patchkit.fork import BASE_BRANCH, BRANCH, Fork
@@ -52,41 +52,28 @@ SourceFileLoader.get_code = get_code
 type Variant = tuple[ast.AST, ast.AST, str]
 
 
-@dataclass(frozen=True, order=True)
-class Key:
-    """What identifies a mutant while lines move.
+class Mutant(NamedTuple):
+    """One of Django's modules with one change.
+
+    The first three tell which one it is, also when lines move.
 
     Attributes:
         path: the file, relative to the tree.
         scope: the qualified name of the function or class; empty outside of any.
         change: the code and what is done to it.
+        line: the number of the first line of the code that is changed.
+        source: the module.
     """
 
     path: str
     scope: str
     change: str
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One of Django's modules with one change.
-
-    Attributes:
-        key: what it is.
-        line: the number of the first line of the code that is changed.
-        source: the module.
-    """
-
-    key: Key
     line: int
     source: str
 
 
 def _edit(node: ast.AST, **fields: object) -> ast.AST:
-    result = copy.copy(node)
-    for name, value in fields.items():
-        setattr(result, name, value)
-    return result
+    return type(node)(**vars(node) | fields)
 
 
 def _decided(test: ast.expr, value: bool) -> ast.expr:
@@ -130,12 +117,10 @@ def _variants(node: ast.AST, parent: ast.AST, new: set[ast.AST]) -> Iterator[Var
         case ast.Return(value=value) if value and ast.unparse(value) != "None":
             yield node, _edit(node, value=None), "nothing returned"
         case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
-            pairs = [*zip(names, values, strict=True)]
-            for pair in pairs:
-                left, right = zip(*(p for p in pairs if p is not pair), strict=True)
-                targets, value = [ast.Tuple([*left])], ast.Tuple([*right])
-                less = _edit(node, targets=targets, value=value)
-                yield node, less, f"without {_code(pair[0])}"
+            for n, name in enumerate(names):
+                left, right = (ast.Tuple(e[:n] + e[n + 1 :]) for e in (names, values))
+                less = _edit(node, targets=[left], value=right)
+                yield node, less, f"without {_code(name)}"
         case ast.Expr(value=ast.Constant()) | ast.Try() | ast.Pass():
             # A docstring; something that is changed inside; nothing to change.
             pass
@@ -159,21 +144,13 @@ def _walk(node: ast.AST, scope: str = "") -> Iterator[tuple[ast.AST, ast.AST, st
         yield from _walk(child, inner.removeprefix("."))
 
 
-def mutate(
-    path: str,
-    old: str,
-    new: str,
-    removed: Collection[int | None],
-    added: Collection[int | None],
-) -> Iterator[Mutant]:
+def mutate(file: PatchedFile, old: str, new: str) -> Iterator[Mutant]:
     """Make the mutants of one of Django's modules.
 
     Args:
-        path: the file, relative to the tree.
+        file: the lines that the series removes and adds.
         old: the module without the series; empty if there was none.
         new: the module with it.
-        removed: the numbers of the lines that the series removes from the old one.
-        added: the numbers of the lines that it adds to the new one.
 
     Yields:
         The mutants, each with one change to code on the added lines. Code that is
@@ -183,6 +160,9 @@ def mutate(
     def line(node: ast.AST) -> int:
         return getattr(node, "lineno", 0)
 
+    changed = [each for hunk in file for each in hunk]
+    removed = {each.source_line_no for each in changed if each.is_removed}
+    added = {each.target_line_no for each in changed if each.is_added}
     moved = {
         ast.dump(node)
         for node in ast.walk(ast.parse(old))
@@ -192,43 +172,33 @@ def mutate(
     module = ast.parse(new)
     nodes = [*_walk(module)]
     is_new = {n for n, *_ in nodes if line(n) in added and ast.dump(n) not in moved}
-    seen: Counter[Key] = Counter()
+    seen: Counter[tuple[str, str]] = Counter()
     for node, parent, scope in nodes:
-        for target, replacement, change in _variants(node, parent, is_new):
+        for target, replacement, what in _variants(node, parent, is_new):
+            change = f"{_code(target)}: {what}"
+            seen[scope, change] += 1
+            if seen[scope, change] > 1:
+                change += f" ({seen[scope, change]})"
+            mutated = copy.deepcopy(module, {id(target): replacement})
+            source = ast.unparse(ast.fix_missing_locations(mutated))
             # What has no line itself is in what has.
-            place = target if line(target) else parent
-            key = Key(path, scope, f"{_code(target)}: {change}")
-            seen[key] += 1
-            if seen[key] > 1:
-                key = Key(path, scope, f"{key.change} ({seen[key]})")
-            changed = copy.deepcopy(module, {id(target): replacement})
-            source = ast.unparse(ast.fix_missing_locations(changed))
-            yield Mutant(key, line(place), source)
+            yield Mutant(file.path, scope, change, line(target) or line(parent), source)
 
 
-def _mutants(fork: Fork) -> list[Mutant]:
+def _mutants(fork: Fork) -> Iterator[Mutant]:
     arguments = ("diff", "--unified=0", f"{BASE_BRANCH}..{BRANCH}", "--", "django/*.py")
-    diff = git(fork.django, *arguments) + "\n"
-    mutants: list[Mutant] = []
-    for file in PatchSet(diff):
-        lines = [line for hunk in file for line in hunk]
+    for file in PatchSet(git(fork.django, *arguments) + "\n"):
         old = "" if file.is_added_file else git(fork.base, "show", f"HEAD:{file.path}")
-        mutants += mutate(
-            file.path,
-            old,
-            (fork.django / file.path).read_text(encoding="utf-8"),
-            {line.source_line_no for line in lines if line.is_removed},
-            {line.target_line_no for line in lines if line.is_added},
-        )
-    return mutants
+        new = (fork.django / file.path).read_text(encoding="utf-8")
+        yield from mutate(file, old, new)
 
 
-def _equivalents(fork: Fork) -> dict[Key, str]:
+def _equivalents(fork: Fork) -> dict[tuple[str, str, str], str]:
     """Return what no test can notice, with the reasons."""
     file = fork.patches_dir / EQUIVALENTS
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     entries = tomllib.loads(text).get("equivalent", ())
-    return {Key(e["path"], e["scope"], e["change"]): e["reason"] for e in entries}
+    return {(e["path"], e["scope"], e["change"]): e["reason"] for e in entries}
 
 
 def _failure(
@@ -258,7 +228,6 @@ def _failure(
                 cwd=fork.django / "tests",
                 env=env,
                 capture_output=True,
-                encoding="utf-8",
                 errors="replace",
                 timeout=TIMEOUT,
             )
@@ -287,13 +256,13 @@ def check(fork: Fork, paths: Sequence[str] = ()) -> bool:
             change that isn't among them.
     """
     equivalents = _equivalents(fork)
-    mutants = _mutants(fork)
-    for key in equivalents.keys() - {mutant.key for mutant in mutants}:
+    mutants = [*_mutants(fork)]
+    for key in equivalents.keys() - {mutant[:3] for mutant in mutants}:
         raise KitError(
             f"patches/{EQUIVALENTS} has an entry for what the series doesn't have: "
-            f"{key.path}, {key.scope}, {key.change}"
+            f"{', '.join(key)}"
         )
-    mutants = [mutant for mutant in mutants if not paths or mutant.key.path in paths]
+    mutants = [mutant for mutant in mutants if not paths or mutant.path in paths]
     modules = series.modules(fork.patches())
     say(f"Running {' '.join(modules)} on SQLite, for {len(mutants)} changes.")
     noticed = 0
@@ -304,21 +273,19 @@ def check(fork: Fork, paths: Sequence[str] = ()) -> bool:
     ):
         run = partial(_failure, fork, modules, cache)
         # What the mutants have in common: no comments.
-        texts = {m.key.path: (fork.django / m.key.path).read_text() for m in mutants}
+        texts = {m.path: (fork.django / m.path).read_text() for m in mutants}
         plain = {path: ast.unparse(ast.parse(text)) for path, text in texts.items()}
         if failure := run(plain):
             raise KitError(f"The tests of the series fail as they are: {failure}.")
-        failures = pool.map(run, ({m.key.path: m.source} for m in mutants))
-        for number, mutant in enumerate(mutants, 1):
-            failure = next(failures)
-            key, reason = mutant.key, equivalents.get(mutant.key)
-            place = f"{key.path}:{mutant.line}"
+        failures = pool.map(run, ({m.path: m.source} for m in mutants))
+        for number, (path, scope, change, line, _) in enumerate(mutants, 1):
+            failure, reason = next(failures), equivalents.get((path, scope, change))
             outcome = failure or reason or "NO TEST NOTICES"
-            say(f"{number}/{len(mutants)} {place}: {key.change}: {outcome}")
+            say(f"{number}/{len(mutants)} {path}:{line}: {change}: {outcome}")
             noticed += bool(failure)
             if bool(failure) == bool(reason):
                 wrong = f"{failure or 'no test'} notices: patches/{EQUIVALENTS}"
                 wrong += " says none can" if reason else " says nothing of it"
-                problems.append(f"{place}: {key.scope}: {key.change}: {wrong}")
+                problems.append(f"{path}:{line}: {scope}: {change}: {wrong}")
     say("\n".join([f"{noticed} of {len(mutants)} changes turn a test red.", *problems]))
     return not problems

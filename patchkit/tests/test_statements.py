@@ -3,23 +3,17 @@
 import ast
 
 import pytest
+from unidiff import PatchedFile, PatchSet
 
 from patchkit import KitError, checkout, statements
 from patchkit.fork import Fork
 from patchkit.series import export
 from patchkit.tests.conftest import commit, commit_base
 
-OLD = """\
-import os
-from sys import argv
-__all__ = ["one"]
-def one(a, b):
-    if a[0]:
-        print(a)
-"""
-# "+" marks an added line.
-NEW = """\
+# Of one of Django's modules.
+DIFF = """\
  import os
+-from sys import argv
 +import sys
 +from sys import argv, path
  __all__ = [
@@ -27,6 +21,8 @@ NEW = """\
 +    "two",
  ]
  def one(a, b):
+-    if a[0]:
+-        print(a)
 +    if a[0] and b > 1:
 +        with a:
 +            print(a)
@@ -83,23 +79,30 @@ CHANGES = {
 }
 
 
+def patched(diff: str) -> tuple[PatchedFile, str, str]:
+    """Return what a diff says of a module, the module without and with it."""
+    lines = diff.splitlines()
+    old, new = ([line[1:] for line in lines if line[0] in f" {mark}"] for mark in "-+")
+    head = f"--- a/a.py\n+++ b/a.py\n@@ -1,{len(old)} +1,{len(new)} @@\n"
+    return PatchSet(head + diff)[0], "\n".join(old), "\n".join(new)
+
+
 def test_changes() -> None:
-    lines = NEW.splitlines()
-    new = "\n".join(line[1:] for line in lines)
-    added = {number for number, line in enumerate(lines, 1) if line[0] == "+"}
-    mutants = [*statements.mutate("a.py", OLD, new, {2, 3, 5, 6}, added)]
-    assert {(m.key.scope, m.key.change) for m in mutants} == CHANGES
+    file, old, new = patched(DIFF)
+    mutants = [*statements.mutate(file, old, new)]
+    assert {(mutant.scope, mutant.change) for mutant in mutants} == CHANGES
     assert len(mutants) == len(CHANGES)
+    assert {mutant.path for mutant in mutants} == {"a.py"}
     sources = {ast.unparse(ast.parse(m.source)) for m in mutants}
     assert len(sources) == len(CHANGES)
     assert ast.unparse(ast.parse(new)) not in sources
 
 
 def test_the_same_change_twice() -> None:
-    new = "def one():\n    one()\n    one()\n"
-    mutants = statements.mutate("a.py", "", new, set(), {2, 3})
+    diff = " def one():\n     pass\n+    one()\n+    one()\n"
+    mutants = statements.mutate(*patched(diff))
     changes = ["`one()`: deleted", "`one()`: deleted (2)"]
-    assert [mutant.key.change for mutant in mutants] == changes
+    assert [mutant.change for mutant in mutants] == changes
 
 
 MODULE = "def grade(points):\n    return 1\n"
