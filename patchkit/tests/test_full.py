@@ -6,7 +6,7 @@ import pytest
 
 from patchkit import KitError, checkout, full, postgresql
 from patchkit.fork import Fork
-from patchkit.full import Result
+from patchkit.full import parse
 from patchkit.tests.conftest import commit, commit_base
 
 # Fails as Django's does: the same test in both trees, and what NEW says.
@@ -91,17 +91,17 @@ def test_interrupted(fork: Fork, calls: Path) -> None:
 
 
 def test_parse() -> None:
-    assert Result.parse("Found 3 test(s).\n...\n") is None
+    assert parse("Found 3 test(s).\n...\n") is None
     output = "...\nRan 3 tests in 0.1s\n\nOK\n"
-    assert Result.parse(output) == Result(3, 0, ())
+    assert parse(output) == (3, 0, set())
     output = (
         "ERROR: a (x.Y.a)\nFAIL: b (x.Y.b) (n=<object object at 0x7fed8341b280>)\n"
         "FAIL: b (x.Y.b) (n=<object object at 0x7fed8341b280>)\n"
         "\nRan 1,2\nRan 18361 tests in 576.473s\n\n"
         "FAILED (failures=10, errors=1, skipped=1429, expected failures=7)\n"
     )
-    failures = ("ERROR: a (x.Y.a)", "FAIL: b (x.Y.b) (n=<object object>)")
-    assert Result.parse(output) == Result(18361, 1429, failures)
+    failures = {"ERROR: a (x.Y.a)", "FAIL: b (x.Y.b) (n=<object object>)"}
+    assert parse(output) == (18361, 1429, failures)
 
 
 def test_local_server_is_wanted_before_anything_runs(
