@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,14 @@ class Run:
         tree: "base" or "django"; "" for a Django that is installed.
         scope: the DATABASE_CONNECTION_SCOPE, which unpatched Django ignores.
         options: of the management command.
+        python: the interpreter.
     """
 
     title: str
-    tree: str
-    scope: str
+    tree: str = ""
+    scope: str = "context"
     options: tuple[str, ...] = ()
+    python: str | Path = sys.executable
 
 
 BASE = Run("unpatched", "base", "context")
@@ -49,11 +51,7 @@ type Outcome = dict[str, Any]
 
 
 def run_shapes(
-    fork: Fork,
-    run: Run,
-    database: str,
-    env: Mapping[str, str],
-    python: str | Path = sys.executable,
+    fork: Fork, run: Run, database: str, env: Mapping[str, str]
 ) -> list[Outcome]:
     """Run the shapes.
 
@@ -62,7 +60,6 @@ def run_shapes(
         run: what to run them on.
         database: one of databases.DATABASES, which is empty.
         env: the variables, in which the settings find it.
-        python: the interpreter.
 
     Returns:
         What came of each, in their order.
@@ -71,7 +68,7 @@ def run_shapes(
         KitError: the run broke off.
     """
     manage = fork.package / "demo" / "manage.py"
-    command = [python, manage, "ticket31997", "--json", *run.options]
+    command = [run.python, manage, "ticket31997", "--json", *run.options]
     variables = suite.environment(fork, run.tree, run.scope, env)
     variables["DJANGO_SETTINGS_MODULE"] = f"{suite.PACKAGE}.settings.{database}"
     result = processes.run(command, env=variables, stdout=subprocess.PIPE)
@@ -80,37 +77,33 @@ def run_shapes(
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def judge(outcomes: Mapping[Run, list[Outcome]]) -> list[str]:
+def judge(outcomes: Mapping[Run, list[Outcome]]) -> Iterator[str]:
     """Compare the outcomes with what the ticket and its solution say.
 
     Args:
-        outcomes: those of each run, in the same order of shapes.
+        outcomes: those of each of RUNS, in the same order of shapes.
 
-    Returns:
-        A line for each thing that isn't as it should be; empty if all is well.
+    Yields:
+        A line for each thing that isn't as it should be.
     """
-    problems = []
     deeds = ("result", "questions", "choices", "connections", "backends_left")
-    for base, context, thread, rewritten in zip(
-        *(outcomes[run] for run in RUNS), strict=True
-    ):
+    for base, context, thread, rewritten in zip(*outcomes.values(), strict=True):
         shape = base["shape"]
         if base["passed"] and shape != PASSES_ANYWAY:
-            problems.append(f"{shape} doesn't show the regression on the base.")
+            yield f"{shape} doesn't show the regression on the base."
         if [base[deed] for deed in deeds] != [context[deed] for deed in deeds]:
-            problems.append(f'{shape} is not the same on the base and in "context".')
+            yield f'{shape} is not the same on the base and in "context".'
         if not thread["passed"]:
-            problems.append(f'{shape} fails in "thread": {thread["result"]}.')
+            yield f'{shape} fails in "thread": {thread["result"]}.'
         if not rewritten["passed"] and not rewritten["result"].startswith("can't"):
-            problems.append(f"{shape} fails as rewritten: {rewritten['result']}.")
-    return problems
+            yield f"{shape} fails as rewritten: {rewritten['result']}."
 
 
 def table(outcomes: Mapping[Run, list[Outcome]]) -> Table:
     """Lay the outcomes out, shape by shape.
 
     Args:
-        outcomes: those of each run, in the same order of shapes.
+        outcomes: those of each of RUNS, in the same order of shapes.
 
     Returns:
         A table of rich's.
@@ -119,8 +112,8 @@ def table(outcomes: Mapping[Run, list[Outcome]]) -> Table:
     counts = ("rows", "connections", *["backends left"] * on_server, "seconds")
     columns = (Column(heading, justify="right") for heading in counts)
     result = Table("shape", "Django", "result", *columns, box=box.SIMPLE_HEAD)
-    for each in zip(*(outcomes[run] for run in RUNS), strict=True):
-        for run, outcome in zip(RUNS, each, strict=True):
+    for each in zip(*outcomes.values(), strict=True):
+        for run, outcome in zip(outcomes, each, strict=True):
             style = "green" if outcome["passed"] else "red"
             result.add_row(
                 outcome["title"] if run is BASE else "",
@@ -144,8 +137,8 @@ def in_short(outcome: Mapping[str, object]) -> str:
     Returns:
         The words that matter.
     """
-    words = str(outcome["result"]).replace("database is locked", "locked")
-    return re.sub(r"^\w+: rows invisible", "rows invisible", words)
+    needless = r"^\w+: (?=rows invisible)|database is (?=locked)"
+    return re.sub(needless, "", str(outcome["result"]))
 
 
 def summary(outcomes: Mapping[str, Mapping[Run, list[Outcome]]]) -> Table:
@@ -163,46 +156,11 @@ def summary(outcomes: Mapping[str, Mapping[Run, list[Outcome]]]) -> Table:
     for number, shape in enumerate(first[BASE]):
         cells = []
         for run in runs:
-            words = {
-                TITLES[name]: in_short(each[run][number])
-                for name, each in outcomes.items()
-            }
-            each_by_name = [f"{name}: {word}" for name, word in words.items()]
-            alike = {*words.values()}
-            cells.append(". ".join(alike if len(alike) == 1 else each_by_name))
+            words = [in_short(each[run][number]) for each in outcomes.values()]
+            named = [f"{TITLES[n]}: {w}" for n, w in zip(outcomes, words, strict=True)]
+            cells.append(words[0] if len({*words}) == 1 else ". ".join(named))
         result.add_row(shape["title"], *cells)
     return result
-
-
-def _compare(fork: Fork, database: str) -> tuple[dict[Run, list[Outcome]], bool]:
-    """Run the shapes on a database and print what comes of it.
-
-    Returns:
-        The outcomes, and whether all is as it should be.
-    """
-    with empty_database(database) as env:
-        outcomes = {}
-        for run in RUNS:
-            say(f"Running the shapes: {run.title}.")
-            outcomes[run] = run_shapes(fork, run, database, env)
-    problems = judge(outcomes)
-    tables.show(table(outcomes))
-    shapes = len(outcomes[BASE])
-    passed = {run: sum(o["passed"] for o in outcomes[run]) for run in RUNS}
-    seconds = {run: outcomes[run][-1]["seconds"] for run in RUNS}
-    say(
-        f"Unpatched Django fails {shapes - passed[BASE]} of {shapes} shapes, and the "
-        'default, "context", is the same.\n'
-        f'"thread" passes {passed[THREAD]} of {shapes}, each on the one connection of '
-        "its thread, and makes the 1,000 inserts "
-        f"{seconds[BASE] / seconds[THREAD]:.1f} times as fast.\n"
-        f"{passed[REWRITTEN]} of {shapes} can be rewritten for async_to_sync() and the "
-        "a-prefixed methods, and pass unpatched;\nthe 1,000 inserts then take "
-        f'{seconds[REWRITTEN] / seconds[THREAD]:.1f} times as long as with "thread".'
-    )
-    for problem in problems:
-        say(problem)
-    return outcomes, not problems
 
 
 def demo(fork: Fork, database: str, *, save: bool = False) -> bool:
@@ -220,9 +178,34 @@ def demo(fork: Fork, database: str, *, save: bool = False) -> bool:
     Raises:
         KitError: a database can't be reached, or a run broke off.
     """
-    databases = TITLES if save else (database,)
-    results = {name: _compare(fork, name) for name in databases}
+    results: dict[str, dict[Run, list[Outcome]]] = {}
+    well = True
+    for name in TITLES if save else (database,):
+        results[name] = outcomes = {}
+        with empty_database(name) as env:
+            for run in RUNS:
+                say(f"Running the shapes: {run.title}.")
+                outcomes[run] = run_shapes(fork, run, name, env)
+        problems = [*judge(outcomes)]
+        tables.show(table(outcomes))
+        say("\n".join([_findings(outcomes), *problems]))
+        well = well and not problems
     if save:
-        grid = summary({name: outcomes for name, (outcomes, _) in results.items()})
-        tables.write(fork, {"demo: shapes": tables.markdown(grid)})
-    return all(passed for _, passed in results.values())
+        tables.write(fork, {"demo: shapes": tables.markdown(summary(results))})
+    return well
+
+
+def _findings(outcomes: Mapping[Run, list[Outcome]]) -> str:
+    shapes = len(outcomes[BASE])
+    passed = {run: sum(o["passed"] for o in outcomes[run]) for run in RUNS}
+    seconds = {run: outcomes[run][-1]["seconds"] for run in RUNS}
+    return (
+        f"Unpatched Django fails {shapes - passed[BASE]} of {shapes} shapes, and the "
+        'default, "context", is the same.\n'
+        f'"thread" passes {passed[THREAD]} of {shapes}, each on the one connection of '
+        "its thread, and makes the 1,000 inserts "
+        f"{seconds[BASE] / seconds[THREAD]:.1f} times as fast.\n"
+        f"{passed[REWRITTEN]} of {shapes} can be rewritten for async_to_sync() and the "
+        "a-prefixed methods, and pass unpatched;\nthe 1,000 inserts then take "
+        f'{seconds[REWRITTEN] / seconds[THREAD]:.1f} times as long as with "thread".'
+    )

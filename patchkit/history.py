@@ -3,16 +3,16 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
 
-from patchkit import KitError, say, suite, tables
+from patchkit import KitError, say, tables
 from patchkit.databases import empty_database
-from patchkit.demo import Run, in_short, run_shapes
+from patchkit.demo import CONTEXT, THREAD, TITLES, Outcome, Run, in_short, run_shapes
 from patchkit.fork import Fork
 
 PSYCOPG = "psycopg[binary]==3.3.9"
@@ -20,39 +20,31 @@ PSYCOPG = "psycopg[binary]==3.3.9"
 
 @dataclass(frozen=True)
 class Release:
-    """An environment: a release of Django and what it is run with.
+    """An environment: a release of Django, or a tree, and what it is run with.
 
     Attributes:
-        django: the version, or "" for a tree of the checkout.
+        run: what the tables call it, and its tree if it's one of the checkout.
         asgiref: the version, or "" for a Django that needs none.
         python: the version of the interpreter, such as "3.12".
         driver: what to install for PostgreSQL.
-        tree: "base" or "django" if it's a tree of the checkout.
-        scope: the DATABASE_CONNECTION_SCOPE, which only a patched tree reads.
     """
 
-    django: str
+    run: Run
     asgiref: str
     python: str
     driver: str
-    tree: str = ""
-    scope: str = "context"
 
     @property
     def name(self) -> str:
         """The name of its environment: scopes share one."""
-        django = f"django-{self.django or self.tree}"
+        django = f"django-{self.run.tree or self.run.title}"
         return "-".join([django, *[f"asgiref-{self.asgiref}"] * bool(self.asgiref)])
-
-    @property
-    def title(self) -> str:
-        """What the tables call it."""
-        return self.django or f'patched, "{self.scope}"'
 
     @property
     def requirements(self) -> list[str]:
         """What is installed, in pip's words."""
-        versions = {"django": self.django, "asgiref": self.asgiref}
+        django = "" if self.run.tree else self.run.title
+        versions = {"django": django, "asgiref": self.asgiref}
         pins = [f"{name}=={version}" for name, version in versions.items() if version]
         return [self.driver, "sqlparse==0.5.0", *pins]
 
@@ -64,45 +56,23 @@ OLD = ("3.8", "psycopg2-binary==2.8.6")
 LESS_OLD = ("3.8", "psycopg2-binary==2.9.9")
 NEW = ("3.12", PSYCOPG)
 VERSIONS = (
-    ("2.2.28", OLD, [""]),
-    ("3.0.14", OLD, ["3.2.0", "3.8.1"]),
-    ("3.1.14", LESS_OLD, ["3.2.10", "3.8.1"]),
-    ("3.2.25", LESS_OLD, ["3.3.2", "3.8.1"]),
-    ("4.2.30", NEW, ["3.6.0", "3.7.2", "3.13.0"]),
-    ("5.2.19", NEW, ["3.8.1", "3.13.0"]),
-    ("6.0.10", NEW, ["3.9.1", "3.13.0"]),
-    ("6.1.3", NEW, ["3.9.1", "3.13.0"]),
+    (Run("2.2.28"), OLD, [""]),
+    (Run("3.0.14"), OLD, ["3.2.0", "3.8.1"]),
+    (Run("3.1.14"), LESS_OLD, ["3.2.10", "3.8.1"]),
+    (Run("3.2.25"), LESS_OLD, ["3.3.2", "3.8.1"]),
+    (Run("4.2.30"), NEW, ["3.6.0", "3.7.2", "3.13.0"]),
+    (Run("5.2.19"), NEW, ["3.8.1", "3.13.0"]),
+    (Run("6.0.10"), NEW, ["3.9.1", "3.13.0"]),
+    (Run("6.1.3"), NEW, ["3.9.1", "3.13.0"]),
+    (CONTEXT, NEW, ["3.9.1", "3.13.0"]),
+    (THREAD, NEW, ["3.9.1", "3.13.0"]),
 )
 RELEASES = [
-    Release(django, asgiref, *python)
-    for django, python, asgirefs in VERSIONS
+    Release(run, asgiref, *python)
+    for run, python, asgirefs in VERSIONS
     for asgiref in asgirefs
-] + [
-    Release("", asgiref, *NEW, tree="django", scope=scope)
-    for scope in suite.SCOPES
-    for asgiref in VERSIONS[-1][2]
 ]
 NO_INTERPRETER = "no interpreter"
-DATABASES = ("sqlite", "postgresql")
-
-type Row = dict[str, str]
-
-
-def interpreter(version: str) -> str | None:
-    """Find an interpreter.
-
-    Args:
-        version: such as "3.12".
-
-    Returns:
-        The path of a Python of that version that runs, or None.
-    """
-    path = shutil.which(f"python{version}")
-    if not path:
-        return None
-    # A shim of pyenv's is there for versions too that aren't chosen.
-    result = subprocess.run([path, "-c", ""], capture_output=True)
-    return None if result.returncode else path
 
 
 def environment(fork: Fork, release: Release) -> Path | None:
@@ -123,14 +93,16 @@ def environment(fork: Fork, release: Release) -> Path | None:
     text = "".join(f"{word}\n" for word in release.requirements)
     if made.exists() and made.read_text() == text:
         return python
-    # A tree of the checkout runs on what we run on, if need be.
-    path = interpreter(release.python) or (release.tree and sys.executable)
+    path = shutil.which(f"python{release.python}")
+    # A shim of pyenv's is there for versions too that aren't chosen.
+    if not path or subprocess.run([path, "-c", ""], capture_output=True).returncode:
+        # A tree of the checkout runs on what we run on, if need be.
+        path = sys.executable if release.run.tree else None
     if not path:
         return None
     say(f"   installing {' '.join(release.requirements)}")
-    shutil.rmtree(directory, ignore_errors=True)
     for command in (
-        [path, "-m", "venv", str(directory)],
+        [path, "-m", "venv", "--clear", str(directory)],
         [str(python), "-m", "pip", "install", "--quiet", *release.requirements],
     ):
         result = subprocess.run(command, capture_output=True, text=True)
@@ -140,44 +112,23 @@ def environment(fork: Fork, release: Release) -> Path | None:
     return python
 
 
-def run(fork: Fork, release: Release, name: str, env: Mapping[str, str]) -> Row:
-    """Run the shapes in an environment.
-
-    Args:
-        fork: the repository, with a checkout.
-        release: the environment.
-        name: "sqlite" or "postgresql".
-        env: the variables, in which libpq finds the server.
-
-    Returns:
-        The result of each shape by its title, or a word for why there is none.
-
-    Raises:
-        KitError: the environment can't be made, or the run broke off.
-    """
-    python = environment(fork, release)
-    if python is None:
-        return {"": f"{NO_INTERPRETER} (Python {release.python})"}
-    which = Run(release.name, release.tree, release.scope)
-    outcomes = run_shapes(fork, which, name, env, python)
-    return {outcome["title"]: in_short(outcome) for outcome in outcomes}
-
-
-def table(results: list[tuple[Release, Row]]) -> Table:
+def table(results: Mapping[Release, Sequence[Outcome]]) -> Table:
     """Lay the results of one database out.
 
     Args:
-        results: those of each release.
+        results: what came of each shape on each release; nothing on one that there
+            is no interpreter for.
 
     Returns:
         A table of rich's that prints as Markdown.
     """
-    shapes = next(list(row) for _, row in results if "" not in row)
+    shapes = [outcome["title"] for outcome in max(results.values(), key=len)]
     grid = Table("Django", "asgiref", "Python", *shapes, box=box.MARKDOWN)
-    for release, row in results:
-        cells = [row.get(shape, row.get("", "")) for shape in shapes]
-        cells = [f"[{'green' if c == 'ok' else 'red'}]{c}[/]" for c in cells]
-        head = (release.title, release.asgiref or "none", release.python)
+    for release, outcomes in results.items():
+        missing = f"{NO_INTERPRETER} (Python {release.python})"
+        words = [*map(in_short, outcomes)] or [missing] * len(shapes)
+        cells = (f"[{'green' if word == 'ok' else 'red'}]{word}[/]" for word in words)
+        head = (release.run.title, release.asgiref or "none", release.python)
         grid.add_row(*head, *cells)
     return grid
 
@@ -198,16 +149,18 @@ def history(fork: Fork, *, save: bool = False) -> bool:
     """
     contents = {}
     passed = True
-    for name in DATABASES:
-        results = []
+    for name in TITLES:
+        results: dict[Release, list[Outcome]] = {}
         with empty_database(name) as env:
             for number, release in enumerate(RELEASES, 1):
-                title = f"{release.title}, asgiref {release.asgiref or 'none'}"
+                title = f"{release.run.title}, asgiref {release.asgiref or 'none'}"
                 say(f"{name} {number}/{len(RELEASES)}: {title}")
-                row = run(fork, release, name, env)
-                results.append((release, row))
-                has_to = release.scope == "thread" or release.django.startswith("2.")
-                passed &= not has_to or "" in row or set(row.values()) == {"ok"}
+                results[release] = []
+                if python := environment(fork, release):
+                    run = replace(release.run, title=release.name, python=python)
+                    results[release] = run_shapes(fork, run, name, env)
+                if release.run == THREAD or release.run.title.startswith("2."):
+                    passed &= all(outcome["passed"] for outcome in results[release])
         grid = table(results)
         tables.show(grid, 2 * tables.WIDTH)
         contents[f"history: {name}"] = tables.markdown(grid)

@@ -34,7 +34,7 @@ def python(asgiref: str) -> str:
     if asgiref == NEWEST:
         return sys.executable
     releases = history.RELEASES
-    release = next(r for r in releases if r.tree and r.asgiref == asgiref)
+    release = next(r for r in releases if r.run.tree and r.asgiref == asgiref)
     return str(history.environment(Fork(ROOT), release))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from patchkit import ROOT, KitError, demo, history, tables
+from patchkit.demo import Run
 from patchkit.fork import Fork
 from patchkit.history import RELEASES, Release
 
@@ -14,20 +15,24 @@ HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def test_every_version_of_the_ticket_is_there() -> None:
-    versions = {release.django[:3] for release in RELEASES if release.django}
+    releases = [release for release in RELEASES if not release.run.tree]
+    versions = {release.run.title[:3] for release in releases}
     assert versions == {"2.2", "3.0", "3.1", "3.2", "4.2", "5.2", "6.0", "6.1"}
     for version in versions - {"2.2"}:
-        assert len({r.asgiref for r in RELEASES if r.django[:3] == version}) >= 2
-    assert {r.scope for r in RELEASES if r.tree} == {"context", "thread"}
+        assert len({r.asgiref for r in releases if r.run.title[:3] == version}) >= 2
+    assert {r.run.scope for r in RELEASES if r.run.tree} == {"context", "thread"}
 
 
 def test_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    release = Release("2.2.28", "", "3.8", "psycopg2-binary==2.8.6")
-    missing = history.run(Fork(tmp_path), release, "sqlite", {})
-    assert missing == {"": "no interpreter (Python 3.8)"}
-    other = Release("6.1.3", "3.13.0", HERE, "")
-    results = [(release, missing), (other, {"one": "ok", "two": "locked"})]
+    release = Release(Run("2.2.28"), "", "3.8", "psycopg2-binary==2.8.6")
+    assert history.environment(Fork(tmp_path), release) is None
+    other = Release(Run("6.1.3"), "3.13.0", HERE, "")
+    outcomes = [
+        {"title": "one", "result": "ok"},
+        {"title": "two", "result": "database is locked"},
+    ]
+    results = {release: [], other: outcomes}
     rendered = tables.markdown(history.table(results))
     assert rendered.splitlines() == [
         "| Django | asgiref | Python | one | two |",
@@ -41,7 +46,7 @@ def test_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_environment_is_made_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release = Release("", "", HERE, "pip", tree="django")
+    release = Release(demo.CONTEXT, "", HERE, "pip")
     fork = Fork(tmp_path)
     monkeypatch.setattr(Release, "requirements", ["pip"])
     python = history.environment(fork, release)
@@ -60,13 +65,13 @@ def test_environment_is_made_once(
 
 def test_pages_have_the_tables() -> None:
     text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
-    for name in history.DATABASES:
+    for name in demo.TITLES:
         begin = text.index(f"<!-- history: {name} -->")
         end = text.index(f"<!-- end of history: {name}")
         rows = text[begin:end].splitlines()
         rows = [row for row in rows if row.startswith("| ") and "Django" not in row]
         titles = [row.split(" | ")[0].removeprefix("| ") for row in rows]
-        assert titles == [release.title for release in RELEASES]
+        assert titles == [release.run.title for release in RELEASES]
 
 
 def test_words() -> None:
