@@ -44,15 +44,6 @@ def environment(
     }
 
 
-def default_labels(fork: Fork) -> list[str]:
-    """Return the labels of what the series touches, and of our own package.
-
-    Returns:
-        The labels for runtests.py.
-    """
-    return [*series.labels(fork.patches()), PACKAGE]
-
-
 def has_label(arguments: Sequence[str]) -> bool:
     """Tell whether there is a label among words for runtests.py.
 
@@ -84,8 +75,8 @@ def run(
         tree: "base" or "django".
         database: one of DATABASES.
         scopes: the values of DATABASE_CONNECTION_SCOPE, one run each.
-        arguments: labels and options for runtests.py; the defaults are used
-            where no label is among them.
+        arguments: labels and options for runtests.py; where no label is among
+            them, those of what the series touches and of our own package are used.
 
     Returns:
         Whether every run passed.
@@ -103,7 +94,7 @@ def run(
             )
     if not has_label(arguments):
         # In front: --parallel at the end would take the first one for its number.
-        arguments = [*default_labels(fork), *arguments]
+        arguments = [*series.labels(fork.patches()), PACKAGE, *arguments]
     tests = fork.tree(tree) / "tests"
     passed = True
     with server(database) as env:

@@ -87,11 +87,8 @@ def edited(text: str) -> list[str]:
     Returns:
         Their names; empty if nobody has changed any.
     """
-    return [
-        match["name"]
-        for match in BLOCK.finditer(text)
-        if match[0] != _block(match["name"], match["content"])
-    ]
+    blocks = BLOCK.finditer(text)
+    return [m["name"] for m in blocks if m[0] != _block(m["name"], m["content"])]
 
 
 def write(fork: Fork, contents: Mapping[str, str]) -> None:
@@ -105,12 +102,11 @@ def write(fork: Fork, contents: Mapping[str, str]) -> None:
     """
     texts = {page: (fork.root / page).read_text(encoding="utf-8") for page in PAGES}
     known = {match["name"] for text in texts.values() for match in BLOCK.finditer(text)}
-    for name in contents:
-        if name not in known:
-            raise KitError(
-                f"No page has the markers <!-- {name} --> and <!-- end of {name} -->: "
-                f"put them into one of {', '.join(PAGES)}."
-            )
+    for name in contents.keys() - known:
+        raise KitError(
+            f"No page has the markers <!-- {name} --> and <!-- end of {name} -->: "
+            f"put them into one of {', '.join(PAGES)}."
+        )
     for page, text in texts.items():
         new = splice(text, contents)
         if new != text:

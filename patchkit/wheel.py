@@ -47,11 +47,8 @@ def build(fork: Fork, version: str = "") -> Path:
         _apply(fork, tree, release)
         _rename(tree)
         say(f"Building the wheel of Django {release.version} with the series.")
-        built = _build(tree, Path(name))
-        wheel = fork.root / "dist" / built.name
-        wheel.parent.mkdir(exist_ok=True)
-        built.replace(wheel)
-    return wheel
+        _build(tree, fork.root / "dist")
+    return fork.root / "dist" / f"django-{release.version}+{LOCAL}-py3-none-any.whl"
 
 
 def _apply(fork: Fork, tree: Path, release: pin.Sdist) -> None:
@@ -78,15 +75,14 @@ def _rename(tree: Path) -> None:
         ("django/__init__.py", r"^(__version__ = .+)$", rf'\1 + "+{LOCAL}"'),
         ("pyproject.toml", r"^requires-python = .+$", f'requires-python = "{PYTHON}"'),
     ):
-        file = tree / name
-        text = file.read_text(encoding="utf-8")
+        text = (tree / name).read_text(encoding="utf-8")
         text, count = re.subn(pattern, new, text, count=1, flags=re.MULTILINE)
         if not count:
             raise KitError(f"{name} isn't as this command knows it: no {pattern}.")
-        file.write_text(text, encoding="utf-8")
+        (tree / name).write_text(text, encoding="utf-8")
 
 
-def _build(tree: Path, directory: Path) -> Path:
+def _build(tree: Path, directory: Path) -> None:
     """Build a tree's wheel, alike wherever and whenever that is done."""
     for path in (tree / "django").rglob("*"):
         # What git has written depends on the user's umask.
@@ -97,4 +93,3 @@ def _build(tree: Path, directory: Path) -> Path:
         *("wheel", "--no-index", f"--wheel-dir={directory}", str(tree)),
         SOURCE_DATE_EPOCH=str(int(date.timestamp())),
     )
-    return next(directory.glob("*.whl"))

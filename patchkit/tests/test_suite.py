@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from patchkit import ROOT, databases, processes, suite
+from patchkit import ROOT, databases, processes, series, suite
 from patchkit.fork import Fork
 from tests_ticket31997.patience import PROGRAM_PATIENCE
 
@@ -98,8 +98,8 @@ def test_the_default_labels_stay(monkeypatch: pytest.MonkeyPatch) -> None:
             scopes=["context"],
             arguments=arguments,
         )
-    labels = suite.default_labels(Fork())
-    assert labels[-1] == suite.PACKAGE and "transactions" in labels
+    labels = [*series.labels(Fork().patches()), suite.PACKAGE]
+    assert "transactions" in labels
     assert [command[5:] for command in commands] == [
         [*labels, "-k", "test_foreign_code"],
         [*labels, "--parallel", "1"],
