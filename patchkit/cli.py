@@ -12,13 +12,11 @@ import click
 from patchkit import (
     KitError,
     checkout,
-    cover,
+    checks,
     databases,
     demo,
     full,
     history,
-    lint,
-    prefixes,
     processes,
     rebase,
     relative,
@@ -86,13 +84,6 @@ def commands() -> None:
     """
 
 
-@commands.result_callback()
-@click.pass_context
-def _finish(context: click.Context, passed: bool | None) -> None:
-    """Exit as the help says; a command that is no check returns nothing."""
-    context.exit(1 if passed is False else 0)
-
-
 @commands.command("checkout")
 @upstream_option
 def _checkout(upstream: str | None) -> None:
@@ -117,14 +108,14 @@ def _clean() -> None:
 @_on_trees("lint")
 def _lint(fork: Fork) -> bool:
     """Run black, isort and flake8 on the files that the series changes."""
-    return lint.lint(fork.django)
+    return checks.lint(fork.django)
 
 
 @commands.command("prefixes")
 @upstream_option
 def _prefixes(upstream: str | None) -> bool:
     """Run the tests that each prefix of the series touches, on SQLite."""
-    return prefixes.check(Fork(), upstream)
+    return checks.prefixes(Fork(), upstream)
 
 
 @_on_trees("statements")
@@ -141,7 +132,7 @@ def _statements(fork: Fork, paths: tuple[str, ...]) -> bool:
 @_on_trees("cover")
 def _cover(fork: Fork) -> bool:
     """Run the series' own tests and look whether they execute all it adds."""
-    return cover.check(fork)
+    return checks.cover(fork)
 
 
 @_on_trees("docs")
@@ -283,7 +274,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         with processes.leaving_nothing():
-            return commands.main(argv, prog_name=PROGRAM, standalone_mode=False) or 0
+            passed = commands.main(argv, prog_name=PROGRAM, standalone_mode=False)
+            # A command that is no check returns nothing, and --help 0.
+            return int(passed is False)
     except click.ClickException as e:
         click.echo(f"Error: {e.format_message()}", err=True)
         return e.exit_code

@@ -2,7 +2,7 @@
 
 import pytest
 
-from patchkit import checkout, cover
+from patchkit import checkout, checks
 from patchkit.fork import Fork
 from patchkit.series import export
 from patchkit.tests.conftest import commit
@@ -34,4 +34,4 @@ def test_lines_and_branches(fork: Fork, numbers: tuple[int], passes: bool) -> No
     }
     commit(fork.django, "Added a function.", files)
     export(fork)
-    assert cover.check(fork) is passes
+    assert checks.cover(fork) is passes
