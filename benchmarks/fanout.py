@@ -2,7 +2,7 @@
 
     python fanout.py MODE TASKS
 
-prints a line of JSON. benchmarks/__main__.py says which Django is on the path, and
+prints a line of JSON. benchmarks/compare.py says which Django is on the path, and
 runs it in the environment of Django 2.2 too: Python 3.8 is enough for it.
 """
 

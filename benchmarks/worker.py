@@ -1,4 +1,4 @@
-"""The benchmarks of one tree, for benchmarks/__main__.py to run."""
+"""The benchmarks of one tree, for benchmarks/compare.py to run."""
 
 import asyncio
 import functools

@@ -64,9 +64,9 @@ def _on_trees(name: str, **attributes: Any) -> Callable[..., click.Command]:
     The function is called with the repository in the place of --upstream.
     """
 
-    def declare(function: Callable[..., bool]) -> click.Command:
+    def declare(function: Callable[..., bool | None]) -> click.Command:
         @wraps(function)
-        def run(upstream: str | None, **options: Any) -> bool:
+        def run(upstream: str | None, **options: Any) -> bool | None:
             checkout.make(Fork(), upstream)
             return function(Fork(), **options)
 
@@ -163,6 +163,22 @@ def _full(fork: Fork, *, again: bool) -> bool:
 def _history(fork: Fork, *, save: bool) -> bool:
     """Run the ticket on the versions of Django since 2.2."""
     return history.history(fork, save=save)
+
+
+@_on_trees("bench")
+@click.option("--rounds", type=click.IntRange(0), default=6)
+@click.option("--fan-out-rounds", type=click.IntRange(0), default=3)
+@click.option("--most", type=click.IntRange(1), help="Tasks; all sizes by default.")
+@save_option
+@_option("--asv", metavar="PATH", help="A clone of django-asv: run its benchmarks.")
+def _bench(fork: Fork, asv: str | None, **how: Any) -> None:
+    """Measure what the series costs, and what many tasks at once do.
+
+    With --save the pictures in results/ are drawn, too.
+    """
+    from benchmarks import compare
+
+    compare.compare(fork, asv, **how)
 
 
 @commands.command("submit")

@@ -126,10 +126,10 @@ def test_table() -> None:
 
 def test_message_of_the_command(tmp_path: Path) -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "benchmarks", f"--asv={tmp_path}"],
+        [sys.executable, "-m", "patchkit", "bench", f"--asv={tmp_path}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr.startswith(f"Error: {tmp_path} isn't a clone of django-asv: ")

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from patchkit import ROOT, KitError, checkout, cli, submit, suite
+from benchmarks import compare
+from patchkit import ROOT, KitError, checkout, cli, demo, history, submit, suite
 from patchkit.fork import Fork
 from patchkit.tests.conftest import run_python
 from tests_ticket31997.patience import PATIENCE
 
 VARIABLES = (
-    *("ABORT", "BASE", "CONFIRM", "DB", "DISCLOSURE", "DRY_RUN", "EXAMPLES"),
+    *("ABORT", "ASV", "BASE", "CONFIRM", "DB", "DISCLOSURE", "DRY_RUN", "EXAMPLES"),
     *("MAX_AGE", "SAVE", "SHA256", "TICKET", "UPDATE", "UPSTREAM", "VERSION"),
 )
 
@@ -33,6 +34,11 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     monkeypatch.setattr(checkout, "make", lambda *args: False)
     monkeypatch.setattr(suite, "run", lambda _, **kwargs: bool(seen.update(kwargs)))
     monkeypatch.setattr(submit, "submit", lambda *args, **kwargs: seen.update(kwargs))
+    for module, name in ((demo, "demo"), (history, "history")):
+        monkeypatch.setattr(module, name, lambda *args, **kwargs: seen.update(kwargs))
+    monkeypatch.setattr(
+        compare, "compare", lambda _, clone, **how: seen.update(clone=clone, **how)
+    )
     return seen
 
 
@@ -70,6 +76,10 @@ def test_every_variable_is_known() -> None:
         (["runtests"], {"EXAMPLES": "0"}, "'EXAMPLES'): 0 is not in the range"),
         (["demo"], {"DB": "oracle"}, "'DB'): 'oracle' is not one of 'sqlite', "),
         (["demo", "transactions"], {}, "unexpected extra argument (transactions)"),
+        (["bench", "--rounds=abc"], {}, "'--rounds': 'abc' is not a valid"),
+        (["bench", "--most=0"], {}, "'--most': 0 is not in the range"),
+        (["bench"], {"SAVE": "maybe"}, "'SAVE'): 'maybe' is not a valid"),
+        (["bench"], {"UPSTREAM": "/x"}, "UPSTREAM: there is no directory /x."),
         (["checkout"], {"UPSTREAM": "/x"}, "UPSTREAM: there is no directory /x."),
         (["checkout"], {"UPSTREAM": "."}, "UPSTREAM: . is not a clone of Django"),
         (["rebase"], {"VERSION": "6.1.4"}, "Where to? VERSION=6.1.4 SHA256="),
@@ -109,6 +119,19 @@ def test_a_flag_that_is_off(
     assert seen["dry_run"] is seen["update"] is expected
     confirm = seen["confirm"]
     assert callable(confirm) and confirm("A statement.") is expected
+    for command in ("bench", "demo", "history"):
+        monkeypatch.setenv("SAVE", value)
+        assert cli.main([command]) == 0
+        assert seen.pop("save") is expected
+
+
+def test_options_of_bench(
+    seen: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASV", "~/asv")
+    assert cli.main(["bench", "--fan-out-rounds=0", "--most=50"]) == 0
+    numbers = {"rounds": 6, "fan_out_rounds": 0, "most": 50}
+    assert seen == {"clone": "~/asv", "save": False, **numbers}
 
 
 def test_a_check_that_does_not_pass(seen: dict[str, object]) -> None:

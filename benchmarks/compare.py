@@ -1,10 +1,9 @@
-"""python -m benchmarks: how the patched tree compares with the base, and others.
+"""How the patched tree compares with the base, and others.
 
 All are measured in turn, round after round, so that whatever else the machine
 does meets all. What counts is the ratio.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -16,15 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks import SCOPE, asv
-from patchkit import ROOT, KitError, checkout, history, say, tables
+from patchkit import ROOT, KitError, history, say, tables
 from patchkit.databases import empty_database, make_tables
 from patchkit.fork import BASE_BRANCH, BRANCH, Fork
 from patchkit.git import extract, git
-from patchkit.tables import WIDTH
 
 # "unowned" is the series up to the patch that makes sharing safe: the same tree
 # without the checks of who owns a transaction.
@@ -79,6 +76,9 @@ def measure(places: Mapping[str, Path], rounds: int, directory: Path) -> None:
         places: the trees.
         rounds: how many times.
         directory: where to put pyperf's results, a file per tree and round.
+
+    Raises:
+        KitError: a run broke off.
     """
     for number in range(rounds):
         say(f"Round {number + 1} of {rounds}.")
@@ -92,15 +92,16 @@ def measure(places: Mapping[str, Path], rounds: int, directory: Path) -> None:
                     env[SCOPE] = scope
                 output = directory / f"{tree}-{number}-{scope}.json"
                 command = ["--processes=1", "--values=6", "--warmups=1", "--quiet"]
-                subprocess.run(
+                result = subprocess.run(
                     [
                         *(sys.executable, str(ROOT / "benchmarks" / "worker.py")),
                         *(*command, f"--output={output}"),
                     ],
                     env=env,
                     stdout=subprocess.DEVNULL,
-                    check=True,
                 )
+                if result.returncode:
+                    raise KitError(f"The benchmarks fail ({tree}): see above.")
 
 
 def results(directory: Path, tree: str, rounds: int) -> dict[str, list[float]]:
@@ -312,69 +313,46 @@ def plot(runs: list[dict[str, object]], directory: Path) -> None:
             pyplot.close(figure)
 
 
-def main() -> None:
-    """Measure, and print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=6, help="default: 6")
-    parser.add_argument(
-        "--fan-out-rounds", type=int, default=3, help="of the fan-outs; default: 3"
-    )
-    parser.add_argument(
-        "--most", type=int, default=max(TASKS), help="tasks; default: all sizes"
-    )
-    parser.add_argument(
-        "--save",
-        action="store_true",
-        default=os.environ.get("SAVE", "0") not in {"", "0"},
-        help="write the tables and the pictures of results/ (default: $SAVE)",
-    )
-    parser.add_argument(
-        "--asv",
-        metavar="PATH",
-        default=os.environ.get("ASV") or None,
-        help="a clone of django-asv: run its benchmarks instead (default: $ASV)",
-    )
-    args = parser.parse_args()
-    try:
-        run(Fork(), args)
-    except KitError as e:
-        sys.exit(f"Error: {e}")
-
-
-def run(fork: Fork, args: argparse.Namespace) -> None:
-    """Do what the command line says.
+def compare(
+    fork: Fork,
+    clone: str | None,
+    *,
+    rounds: int,
+    fan_out_rounds: int,
+    most: int | None,
+    save: bool,
+) -> None:
+    """Measure, and print the tables.
 
     Args:
-        args: as main() reads them.
+        fork: the repository, with a checkout.
+        clone: one of django-asv, to run its benchmarks instead; "~" is expanded.
+        rounds: how many times to run the benchmarks.
+        fan_out_rounds: how many times to run the fan-outs.
+        most: the largest number of tasks in a fan-out; that of TASKS by default.
+        save: write the tables and the pictures of the pages, too.
 
     Raises:
-        KitError: a run broke off.
+        KitError: a run broke off, it's no clone of django-asv, or no page has a place
+            for the tables that it's to save.
     """
-    console = Console(width=WIDTH)
-    if args.asv:
-        clone = Path(args.asv).expanduser()
-        asv.modules(clone)
-        checkout.make(fork)
+    if clone:
         places = {"base": fork.base, "django": fork.django}
-        console.print(asv.table(asv.measure(clone, places, args.rounds)))
+        times = asv.measure(Path(clone).expanduser(), places, rounds)
+        tables.show(asv.table(times))
         return
-    checkout.make(fork)
     contents = {}
-    if args.rounds:
+    if rounds:
         with trees(fork) as places, tempfile.TemporaryDirectory() as name:
-            measure(places, args.rounds, Path(name))
-            times = {tree: results(Path(name), tree, args.rounds) for tree in TREES}
-        console.print(ratios(times))
+            measure(places, rounds, Path(name))
+            times = {tree: results(Path(name), tree, rounds) for tree in TREES}
+        tables.show(ratios(times))
         contents["bench: ratios"] = tables.markdown(ratios(times))
-    if args.fan_out_rounds:
-        runs = fan_out(fork, args.fan_out_rounds, args.most)
-        console.print(fan_out_table(runs))
+    if fan_out_rounds:
+        runs = fan_out(fork, fan_out_rounds, most or max(TASKS))
+        tables.show(fan_out_table(runs))
         contents["bench: fan-out"] = tables.markdown(fan_out_table(runs))
-        if args.save:
+        if save:
             plot(runs, RESULTS)
-    if args.save:
+    if save:
         tables.write(fork, contents)
-
-
-if __name__ == "__main__":
-    main()
