@@ -33,6 +33,8 @@ EQUIVALENTS = "equivalents.toml"
 LONG = 120
 # What has a name of its own in a qualified one.
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# What a condition is a part of.
+TESTS = ast.BoolOp | ast.IfExp | ast.If | ast.While | ast.comprehension
 # Fields of nodes whose elements are dropped one by one, and how many have to stay.
 LISTS = {"elts": 1, "names": 1, "items": 1, "targets": 1, "decorator_list": 0, "ifs": 0}
 # Of sitecustomize.py: it has Python import other sources than those of the files.
@@ -108,10 +110,8 @@ def _variants(node: ast.AST, parent: ast.AST, new: set[ast.AST]) -> Iterator[Var
                     new.issuperset(test.values) and not isinstance(test.op, connective)
                 ):
                     yield test, _decided(test, always), f"always {always}"
-        case ast.Compare() | ast.UnaryOp(op=ast.Not()):
-            conditions = ast.BoolOp | ast.IfExp | ast.If | ast.While | ast.comprehension
-            if not isinstance(parent, conditions):
-                yield node, ast.UnaryOp(ast.Not(), node), "negated"
+        case ast.Compare() | ast.UnaryOp(op=ast.Not()) if not isinstance(parent, TESTS):
+            yield node, ast.UnaryOp(ast.Not(), node), "negated"
         case ast.With() | ast.AsyncWith():
             yield node, ast.If(ast.Constant(True), node.body, []), "only what is in it"
         case ast.Return(value=value) if value and ast.unparse(value) != "None":
@@ -202,21 +202,20 @@ def _equivalents(fork: Fork) -> dict[tuple[str, str, str], str]:
 
 
 def _failure(
-    fork: Fork, modules: Sequence[str], cache: str, sources: Mapping[str, str]
+    fork: Fork, modules: Sequence[str], cache: str, sources: Mapping[Path, str]
 ) -> str:
     """Run tests with other sources in the place of some of Django's files.
 
     Args:
         modules: those of the tests.
         cache: a directory for compiled modules, which take as long as the tests.
-        sources: by the files, relative to the tree.
+        sources: by the files.
 
     Returns:
         The first test that fails, or "".
     """
     with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
-        by_file = {str(fork.django / path): text for path, text in sources.items()}
-        hook = HOOK.replace("{}", repr(by_file))
+        hook = HOOK.replace("{}", repr({str(p): text for p, text in sources.items()}))
         (Path(name) / "sitecustomize.py").write_text(hook, encoding="utf-8")
         env = suite.environment(fork, "django", "context", os.environ)
         env["PYTHONPATH"] = os.pathsep.join((name, env["PYTHONPATH"]))
@@ -273,11 +272,11 @@ def check(fork: Fork, paths: Sequence[str] = ()) -> bool:
     ):
         run = partial(_failure, fork, modules, cache)
         # What the mutants have in common: no comments.
-        texts = {m.path: (fork.django / m.path).read_text() for m in mutants}
-        plain = {path: ast.unparse(ast.parse(text)) for path, text in texts.items()}
+        files = {fork.django / mutant.path for mutant in mutants}
+        plain = {file: ast.unparse(ast.parse(file.read_text())) for file in files}
         if failure := run(plain):
             raise KitError(f"The tests of the series fail as they are: {failure}.")
-        failures = pool.map(run, ({m.path: m.source} for m in mutants))
+        failures = pool.map(run, ({fork.django / m.path: m.source} for m in mutants))
         for number, (path, scope, change, line, _) in enumerate(mutants, 1):
             failure, reason = next(failures), equivalents.get((path, scope, change))
             outcome = failure or reason or "NO TEST NOTICES"

@@ -11,15 +11,13 @@ from rich.table import Table
 from patchkit import KitError, say
 from patchkit.fork import Fork
 
-# Room for every column where the output isn't a terminal.
-WIDTH = 150
-# No line of a table is ever as long as to be wrapped by rich.
-WIDE = 1000
+# In characters. No line of a table is ever as long as to be wrapped by rich.
+WIDTH = 1000
 
 
-def show(table: Table, width: int = WIDTH) -> None:
-    """Print a table, as wide as a terminal, or else as that many characters."""
-    Console(width=None if sys.stdout.isatty() else width).print(table)
+def show(table: Table) -> None:
+    """Print a table, wrapped only by the width of a terminal."""
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(table)
 
 
 def markdown(table: Table) -> str:
@@ -32,7 +30,7 @@ def markdown(table: Table) -> str:
         The lines, without the padding of the columns: in a file it would make a
         wide diff of a small change.
     """
-    console = Console(width=WIDE, color_system=None)
+    console = Console(width=WIDTH, color_system=None)
     with console.capture() as capture:
         console.print(table)
     lines = (line.strip() for line in capture.get().splitlines() if line.strip())
@@ -40,16 +38,11 @@ def markdown(table: Table) -> str:
 
 
 # The pages with tables that commands write. One can be in several.
-PAGES = (
-    "README.md",
-    "results/README.md",
-    "patches/cover-letter.md",
-    "patches/proposal.md",
-)
+LETTERS = ("patches/cover-letter.md", "patches/proposal.md")
+PAGES = ("README.md", "results/README.md", *LETTERS)
 BLOCK = re.compile(
-    r"<!-- (?P<name>\w+: [\w-]+) -->\n(?P<content>.*?)"
-    r"<!-- end of (?P=name)(?:, (?P<digest>\w+))? -->",
-    re.DOTALL,
+    r"(?s)<!-- (?P<name>\w+: [\w-]+) -->\n(?P<content>.*?)"
+    r"<!-- end of (?P=name)(?:, \w+)? -->"
 )
 
 
@@ -76,19 +69,6 @@ def splice(text: str, contents: Mapping[str, str]) -> str:
         return _block(name, contents[name]) if name in contents else match[0]
 
     return BLOCK.sub(replace, text)
-
-
-def edited(text: str) -> list[str]:
-    """Tell which blocks of a page aren't as a command wrote them.
-
-    Args:
-        text: Markdown.
-
-    Returns:
-        Their names; empty if nobody has changed any.
-    """
-    blocks = BLOCK.finditer(text)
-    return [m["name"] for m in blocks if m[0] != _block(m["name"], m["content"])]
 
 
 def write(fork: Fork, contents: Mapping[str, str]) -> None:

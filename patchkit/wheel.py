@@ -11,8 +11,6 @@ from patchkit.git import applying, git
 
 # The local version: 6.1.3+ticket31997 is a 6.1.3 to whatever requires Django.
 LOCAL = "ticket31997"
-# What the series needs of asyncio's tasks is in Python since this version.
-PYTHON = ">= 3.12"
 
 
 def build(fork: Fork, version: str = "") -> Path:
@@ -33,8 +31,7 @@ def build(fork: Fork, version: str = "") -> Path:
     """
     pinned = pin.load(fork.pin)
     releases = {r.version: r for r in (pinned, *pinned.wheels)}
-    release = releases.get(version or pinned.version)
-    if release is None:
+    if not (release := releases.get(version or pinned.version)):
         raise KitError(
             f"{relative(fork.pin, fork.root)} has no sdist of Django {version}, but "
             f"those of {', '.join(releases)}: choose one, or add it there."
@@ -73,7 +70,8 @@ def _rename(tree: Path) -> None:
     """Give the release its local version, and say which Python it needs."""
     for name, pattern, new in (
         ("django/__init__.py", r"^(__version__ = .+)$", rf'\1 + "+{LOCAL}"'),
-        ("pyproject.toml", r"^requires-python = .+$", f'requires-python = "{PYTHON}"'),
+        # What the series needs of asyncio's tasks is in Python since this version.
+        ("pyproject.toml", r"^requires-python = .+$", 'requires-python = ">= 3.12"'),
     ):
         text = (tree / name).read_text(encoding="utf-8")
         text, count = re.subn(pattern, new, text, count=1, flags=re.MULTILINE)
@@ -88,8 +86,6 @@ def _build(tree: Path, directory: Path) -> None:
         # What git has written depends on the user's umask.
         path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
     date = datetime.fromisoformat(checkout.DATE)
-    pin.pip(
-        "The wheel can't be built",
-        *("wheel", "--no-index", f"--wheel-dir={directory}", str(tree)),
-        SOURCE_DATE_EPOCH=str(int(date.timestamp())),
-    )
+    words = ("wheel", "--no-index", f"--wheel-dir={directory}", str(tree))
+    epoch = str(int(date.timestamp()))
+    pin.pip("The wheel can't be built", *words, SOURCE_DATE_EPOCH=epoch)

@@ -70,18 +70,28 @@ def test_no_markers(pages: Fork) -> None:
     assert texts(pages) == {PAGE}
 
 
+def edited(text: str) -> list[str]:
+    """Return the names of the blocks that aren't as a command wrote them."""
+    blocks = {match["name"]: match for match in tables.BLOCK.finditer(text)}
+    return [
+        name
+        for name, block in blocks.items()
+        if tables.splice(block[0], {name: block["content"]}) != block[0]
+    ]
+
+
 def test_edits_are_found() -> None:
-    assert tables.edited(PAGE) == ["bench: one", "bench: two"]
+    assert edited(PAGE) == ["bench: one", "bench: two"]
     text = tables.splice(PAGE, {"bench: one": "| 1 |", "bench: two": "| 2 |"})
-    assert tables.edited(text) == []
-    assert tables.edited(text.replace("| 1 |", "| 0 |")) == ["bench: one"]
+    assert edited(text) == []
+    assert edited(text.replace("| 1 |", "| 0 |")) == ["bench: one"]
 
 
 @pytest.mark.parametrize("page", tables.PAGES)
 def test_tables_are_what_commands_wrote(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert {match["name"] for match in tables.BLOCK.finditer(text)} == TABLES[page]
-    assert tables.edited(text) == []
+    assert edited(text) == []
     # No marker that its counterpart is missing for.
     assert len(re.findall("<!--", text)) == 2 * len(TABLES[page])
 
