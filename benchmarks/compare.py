@@ -18,7 +18,7 @@ from rich import box
 from rich.table import Table
 
 from benchmarks import SCOPE, asv
-from patchkit import ROOT, KitError, history, say, tables
+from patchkit import ROOT, KitError, say, shapes, tables
 from patchkit.databases import empty_database, make_tables
 from patchkit.fork import BASE_BRANCH, BRANCH, Fork
 from patchkit.git import extract, git
@@ -178,9 +178,9 @@ def fan_out(fork: Fork, rounds: int, most: int) -> list[dict[str, object]]:
     Raises:
         KitError: a run broke off, or PostgreSQL can't be started.
     """
-    old = history.environment(fork, history.RELEASES[0])
+    old = shapes.environment(fork, shapes.RELEASES[0])
     if old is None:
-        say(f"Django 2.2: {history.NO_INTERPRETER}.")
+        say(f"Django 2.2: {shapes.NO_INTERPRETER}.")
     pythons = dict.fromkeys(MODES, Path(sys.executable)) | {"django22": old}
     paths = dict.fromkeys(MODES, f"{fork.base}{os.pathsep}{ROOT}")
     for mode in ("thread", "sync_to_async"):

@@ -13,8 +13,8 @@ import pytest
 
 from patchkit import ROOT, suite
 from patchkit.databases import empty_database, make_tables
-from patchkit.demo import CONTEXT, RUNS, THREAD, Run
 from patchkit.fork import Fork
+from patchkit.shapes import CONTEXT, RUNS, THREAD, Run
 from tests_ticket31997.patience import PROGRAM_PATIENCE, wait_until
 
 FORK = Fork()

@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from clients.conftest import backends, environment, has_transaction, refusal, texts
 from clients.test_servers import serve
-from patchkit.demo import RUNS, THREAD, Run
+from patchkit.shapes import RUNS, THREAD, Run
 from tests_ticket31997.patience import PATIENCE, wait_until
 
 APPLICATION = "clients.site.beside:application"

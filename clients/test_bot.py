@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 
 from clients.conftest import environment, refusal, texts
-from patchkit.demo import CONTEXT, THREAD, Run
+from patchkit.shapes import CONTEXT, THREAD, Run
 from tests_ticket31997.patience import PATIENCE
 
 TOKEN = "1:token"

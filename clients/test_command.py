@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from clients.conftest import environment, in_both_scopes, texts
-from patchkit.demo import Run
+from patchkit.shapes import Run
 from tests_ticket31997.patience import PROGRAM_PATIENCE
 
 pytestmark = pytest.mark.skipif(

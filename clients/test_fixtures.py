@@ -12,7 +12,7 @@ from pathlib import Path
 
 from clients.conftest import in_both_scopes, refusal
 from clients.test_plugins import run as run_suite
-from patchkit.demo import Run
+from patchkit.shapes import Run
 
 SUITE = """\
 import unittest

@@ -14,7 +14,7 @@ import psycopg
 
 from clients.conftest import backends, environment, in_all_runs, tell, texts
 from clients.test_servers import serve
-from patchkit.demo import Run
+from patchkit.shapes import Run
 from tests_ticket31997.patience import PATIENCE, wait_until
 
 PARTIES = 10

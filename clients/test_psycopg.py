@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import psycopg
 
 from clients.conftest import in_all_runs, tell, texts
-from patchkit.demo import Run
+from patchkit.shapes import Run
 from tests_ticket31997.patience import PATIENCE
 
 SET_UP = """\

@@ -14,7 +14,7 @@ import pytest
 from clients.conftest import FORK
 from patchkit import ROOT, pin, suite, wheel
 from patchkit.databases import empty_database
-from patchkit.history import PSYCOPG
+from patchkit.shapes import PSYCOPG
 from tests_ticket31997.patience import PROGRAM_PATIENCE
 
 PIN = pin.load(FORK.pin)

@@ -12,16 +12,14 @@ import click
 from patchkit import (
     KitError,
     checkout,
-    checks,
     databases,
-    demo,
     full,
-    history,
     processes,
     rebase,
     relative,
     say,
     series,
+    shapes,
     statements,
     submit,
     suite,
@@ -31,7 +29,6 @@ from patchkit.fork import Fork
 from patchkit.pull_request import TICKET
 from patchkit.servers import NoServer
 
-PROGRAM = "python -m patchkit"
 # What can't be done here, rather than what is wrong with the program.
 NOT_HERE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
@@ -108,14 +105,14 @@ def _clean() -> None:
 @_on_trees("lint")
 def _lint(fork: Fork) -> bool:
     """Run black, isort and flake8 on the files that the series changes."""
-    return checks.lint(fork.django)
+    return suite.lint(fork.django)
 
 
 @commands.command("prefixes")
 @upstream_option
 def _prefixes(upstream: str | None) -> bool:
     """Run the tests that each prefix of the series touches, on SQLite."""
-    return checks.prefixes(Fork(), upstream)
+    return suite.prefixes(Fork(), upstream)
 
 
 @_on_trees("statements")
@@ -132,7 +129,7 @@ def _statements(fork: Fork, paths: tuple[str, ...]) -> bool:
 @_on_trees("cover")
 def _cover(fork: Fork) -> bool:
     """Run the series' own tests and look whether they execute all it adds."""
-    return checks.cover(fork)
+    return suite.cover(fork)
 
 
 @_on_trees("docs")
@@ -162,7 +159,7 @@ def _full(fork: Fork, *, again: bool) -> bool:
 @save_option
 def _history(fork: Fork, *, save: bool) -> bool:
     """Run the ticket on the versions of Django since 2.2."""
-    return history.history(fork, save=save)
+    return shapes.history(fork, save=save)
 
 
 @_on_trees("bench")
@@ -174,7 +171,8 @@ def _history(fork: Fork, *, save: bool) -> bool:
 def _bench(fork: Fork, asv: str | None, **how: Any) -> None:
     """Measure what the series costs, and what many tasks at once do.
 
-    With --save the pictures in results/ are drawn, too.
+    With --save the pictures in results/ are drawn, too. With --asv the benchmarks of
+    django-asv are run instead of ours.
     """
     from benchmarks import compare
 
@@ -206,10 +204,9 @@ def _submit(
             "Django asks whether AI tools were used, and nobody but you can tell: "
             "DISCLOSURE=none, or DISCLOSURE='which ones, and for what'."
         )
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
 
     def is_true(statement: str) -> bool:
-        asked = terminal and not confirm
+        asked = not confirm and sys.stdin.isatty() and sys.stdout.isatty()
         return click.confirm(f"Is it true? {statement}") if asked else confirm
 
     submit.submit(Fork(), upstream, disclosure=disclosure, confirm=is_true, **options)
@@ -276,7 +273,7 @@ def _runtests(
 @save_option
 def _demo(fork: Fork, database: str, *, save: bool) -> bool:
     """Run the ticket on both trees and show what happens in a table."""
-    return demo.demo(fork, database, save=save)
+    return shapes.demo(fork, database, save=save)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -290,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         with processes.leaving_nothing():
-            passed = commands.main(argv, prog_name=PROGRAM, standalone_mode=False)
+            passed = commands.main(argv, "python -m patchkit", standalone_mode=False)
             # A command that is no check returns nothing, and --help 0.
             return int(passed is False)
     except click.ClickException as e:

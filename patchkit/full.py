@@ -14,10 +14,10 @@ from pathlib import Path
 from rich.table import Column, Table
 
 from patchkit import KitError, installed, postgresql, relative, say, suite, tables
-from patchkit.demo import BASE, CONTEXT, THREAD, Run
 from patchkit.fork import Fork
 from patchkit.git import extract, git
 from patchkit.processes import ending
+from patchkit.shapes import BASE, CONTEXT, THREAD, Run
 
 # How often a run's progress is told, in seconds.
 TELL = 30
@@ -32,22 +32,20 @@ type Result = tuple[int, int, set[str]]
 def parse(output: str) -> Result | None:
     """Read what runtests.py printed; return None if it broke off."""
     pattern = r"^Ran (\d+) tests? in .+\n\n(?:OK|FAILED)(?:.*skipped=(\d+))?"
-    end = re.search(pattern, output, re.MULTILINE)
+    end = re.search(pattern, output, re.M)
     if not end:
         return None
     # Where an object is, in the parameters of a subtest, differs each time.
     output = re.sub(r" at 0x[0-9a-f]+", "", output)
-    pattern = r"^(?:ERROR|FAIL|UNEXPECTED SUCCESS): .+$"
-    failures = set(re.findall(pattern, output, re.MULTILINE))
-    return int(end[1]), int(end[2] or 0), failures
+    failures = re.findall(r"^(?:ERROR|FAIL|UNEXPECTED SUCCESS): .+$", output, re.M)
+    return int(end[1]), int(end[2] or 0), set(failures)
 
 
 def _log(fork: Fork, run: Run, database: str, server: str) -> Path:
     """Return where a run's output is kept: a name by all that its result depends on."""
     # Not the whole tree: its docs don't count.
     code = git(fork.tree(run.tree), "rev-parse", "HEAD:django", "HEAD:tests")
-    settings = sorted((fork.package / "settings").glob("*.py"))
-    texts = [file.read_text(encoding="utf-8") for file in settings]
+    texts = [f.read_text() for f in sorted((fork.package / "settings").glob("*.py"))]
     words = [code, run.scope, server, *installed(), *texts]
     key = hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
     return fork.fork / ".full" / f"{database}-{run.tree}-{run.scope}-{key}.log"
@@ -57,11 +55,11 @@ def _read(log: Path) -> str:
     return log.read_text(errors="replace") if log.exists() else ""
 
 
-def _execute(
-    fork: Fork, run: Run, database: str, env: Mapping[str, str], log: Path
-) -> Result:
-    """Run the suite in a copy of the tree, telling how far it is."""
-    title = f"{database}, {run.title}"
+def _run(fork: Fork, run: Run, name: str, env: Mapping[str, str], log: Path) -> Result:
+    """Run the suite in a copy of the tree, unless it's kept, and tell how far it is."""
+    if kept := parse(_read(log)):
+        return kept
+    title = f"{name}, {run.title}"
     say(f"== {title}: the output is in {relative(log, fork.root)}")
     with tempfile.TemporaryDirectory(prefix="ticket31997-") as copy:
         # The committed code of the tree, which may be worked on meanwhile.
@@ -72,7 +70,7 @@ def _execute(
             subprocess.Popen(
                 [
                     *(sys.executable, "runtests.py", "--noinput"),
-                    f"--settings={suite.PACKAGE}.settings.full_{database}",
+                    f"--settings={suite.PACKAGE}.settings.full_{name}",
                     f"--parallel={os.cpu_count()}",
                 ],
                 cwd=Path(copy) / "tests",
@@ -95,9 +93,9 @@ def _execute(
 
 
 def _progress(output: str) -> str:
-    found = re.search(r"^Found (\d+) test", output, re.MULTILINE)
+    found = re.search(r"^Found (\d+) test", output, re.M)
     # A mark for each test that ended, as unittest prints them.
-    done = sum(map(len, re.findall(r"^[.sxuEF]+$", output, re.MULTILINE)))
+    done = sum(map(len, re.findall(r"^[.sxuEF]+$", output, re.M)))
     return f"{done:,} of {int(found[1]):,} tests" if found else "setting up"
 
 
@@ -123,26 +121,19 @@ def check(fork: Fork, *, again: bool = False) -> bool:
     (fork.fork / ".full").mkdir(exist_ok=True)
     own = postgresql.location()
     programs = None if own else postgresql.installation()
-    numbers = (Column(heading, justify="right") for heading in HEADINGS)
-    grid = Table("run", *numbers, box=None)
+    grid = Table("run", *(Column(h, justify="right") for h in HEADINGS), box=None)
     passed = True
     for database, server in (("sqlite", ""), ("postgresql", str(own or programs))):
         runs = (BASE, CONTEXT, THREAD)
         logs = {run: _log(fork, run, database, server) for run in runs}
-        results = {run: parse(_read(log)) for run, log in logs.items()}
-        needed = server and None in results.values()
+        needed = server and None in [parse(_read(log)) for log in logs.values()]
         with postgresql.server(programs) if needed else nullcontext(os.environ) as env:
-            whole = {
-                run: result or _execute(fork, run, database, env, logs[run])
-                for run, result in results.items()
-            }
-        for run, (tests, skipped, failures) in whole.items():
-            title = f"{database}, {run.title}"
-            *_, old = whole[BASE]
-            counts = (tests, skipped, len(failures), len(failures - old))
-            cells = (f"{count:,}" for count in counts)
-            grid.add_row(title, *cells, style="red" if failures - old else None)
-            for line in sorted(failures - old):
+            results = {run: _run(fork, run, database, env, logs[run]) for run in runs}
+        for run, (tests, skipped, failures) in results.items():
+            new, title = sorted(failures - results[BASE][2]), f"{database}, {run.title}"
+            cells = [f"{n:,}" for n in (tests, skipped, len(failures), len(new))]
+            grid.add_row(title, *cells, style="red" if new else None)
+            for line in new:
                 passed = False
                 say(f"{title}: {line}")
     tables.show(grid)

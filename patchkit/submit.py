@@ -15,13 +15,13 @@ from pathlib import Path
 
 from patchkit import (
     KitError,
-    checks,
     git,
     processes,
     pull_request,
     relative,
     say,
     series,
+    suite,
 )
 from patchkit.checkout import find_upstream
 from patchkit.fork import BRANCH, Fork
@@ -169,7 +169,7 @@ def _verify(clone: Clone, tree: Path, base: str, labels: list[str]) -> None:
         if problems := pull_request.message_problems(message, clone.ticket):
             subject = message.splitlines()[0]
             raise KitError(f"{subject}: {'; '.join(problems)}.")
-    if not checks.lint(tree, base):
+    if not suite.lint(tree, base):
         raise KitError("Django's linters complain: see above.")
     env = {k: v for k, v in os.environ.items() if k != "DJANGO_ALLOW_ASYNC_UNSAFE"}
     env |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import compare
-from patchkit import ROOT, KitError, checkout, cli, demo, history, submit, suite
+from patchkit import ROOT, KitError, checkout, cli, shapes, submit, suite
 from patchkit.fork import Fork
 from patchkit.tests.conftest import run_python
 from tests_ticket31997.patience import PATIENCE
@@ -34,8 +34,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     monkeypatch.setattr(checkout, "make", lambda *args: False)
     monkeypatch.setattr(suite, "run", lambda _, **kwargs: bool(seen.update(kwargs)))
     monkeypatch.setattr(submit, "submit", lambda *args, **kwargs: seen.update(kwargs))
-    for module, name in ((demo, "demo"), (history, "history")):
-        monkeypatch.setattr(module, name, lambda *args, **kwargs: seen.update(kwargs))
+    for name in ("demo", "history"):
+        monkeypatch.setattr(shapes, name, lambda *args, **kwargs: seen.update(kwargs))
     monkeypatch.setattr(
         compare, "compare", lambda _, clone, **how: seen.update(clone=clone, **how)
     )

@@ -12,7 +12,7 @@ from itertools import zip_longest
 
 import pytest
 
-from patchkit import ROOT, history, suite
+from patchkit import ROOT, shapes, suite
 from patchkit.fork import Fork
 from tests_ticket31997.programs import Generator
 
@@ -33,9 +33,9 @@ def python(asgiref: str) -> str:
     """Return an interpreter with a version of asgiref."""
     if asgiref == NEWEST:
         return sys.executable
-    releases = history.RELEASES
+    releases = shapes.RELEASES
     release = next(r for r in releases if r.run.tree and r.asgiref == asgiref)
-    return str(history.environment(Fork(ROOT), release))
+    return str(shapes.environment(Fork(ROOT), release))
 
 
 def run(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from patchkit import checkout, checks
+from patchkit import checkout, suite
 from patchkit.fork import Fork
 from patchkit.series import export
 from patchkit.tests.conftest import commit
@@ -34,4 +34,4 @@ def test_lines_and_branches(fork: Fork, numbers: tuple[int], passes: bool) -> No
     }
     commit(fork.django, "Added a function.", files)
     export(fork)
-    assert checks.cover(fork) is passes
+    assert suite.cover(fork) is passes

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from patchkit import demo, tables
+from patchkit import shapes, tables
 
 PASSES = {"result": "ok", "passed": True, "connections": 1, "backends_left": None}
 FAILS = {
@@ -23,34 +23,34 @@ def outcome(shape: str, deeds: dict[str, Any]) -> dict[str, Any]:
     return {"shape": shape, "title": shape, **rows, **deeds}
 
 
-def outcomes() -> dict[demo.Run, list[dict[str, Any]]]:
+def outcomes() -> dict[shapes.Run, list[dict[str, Any]]]:
     unpatched = [outcome("async_atomic_gather", PASSES), outcome("inserts", FAILS)]
     patched = [outcome("async_atomic_gather", PASSES), outcome("inserts", PASSES)]
     return {
-        demo.BASE: unpatched,
-        demo.CONTEXT: [dict(each) for each in unpatched],
-        demo.THREAD: patched,
-        demo.REWRITTEN: [outcome("async_atomic_gather", CANT), patched[1]],
+        shapes.BASE: unpatched,
+        shapes.CONTEXT: [dict(each) for each in unpatched],
+        shapes.THREAD: patched,
+        shapes.REWRITTEN: [outcome("async_atomic_gather", CANT), patched[1]],
     }
 
 
 def test_the_ticket_and_its_solution() -> None:
-    assert [*demo.judge(outcomes())] == []
+    assert [*shapes.judge(outcomes())] == []
 
 
 @pytest.mark.parametrize(
     ("run", "change", "problem"),
     [
-        (demo.BASE, PASSES, "inserts doesn't show the regression on the base."),
-        (demo.CONTEXT, {"connections": 3}, "inserts is not the same on the base"),
-        (demo.THREAD, FAILS, 'inserts fails in "thread": database is locked.'),
-        (demo.REWRITTEN, FAILS, "inserts fails as rewritten: database is locked."),
+        (shapes.BASE, PASSES, "inserts doesn't show the regression on the base."),
+        (shapes.CONTEXT, {"connections": 3}, "inserts is not the same on the base"),
+        (shapes.THREAD, FAILS, 'inserts fails in "thread": database is locked.'),
+        (shapes.REWRITTEN, FAILS, "inserts fails as rewritten: database is locked."),
     ],
 )
-def test_anything_else(run: demo.Run, change: dict[str, Any], problem: str) -> None:
+def test_anything_else(run: shapes.Run, change: dict[str, Any], problem: str) -> None:
     given = outcomes()
     given[run][1] = given[run][1] | change
-    assert any(line.startswith(problem) for line in demo.judge(given))
+    assert any(line.startswith(problem) for line in shapes.judge(given))
 
 
 @pytest.mark.parametrize("left", [None, 0])
@@ -59,7 +59,7 @@ def test_the_table_has_a_row_for_each_run_of_each_shape(left: int | None) -> Non
     for each in given.values():
         for one in each:
             one["backends_left"] = left
-    table = demo.table(given)
+    table = shapes.demo_table(given)
     assert table.row_count == 8
     console = Console(file=io.StringIO(), width=tables.WIDTH)
     console.print(table)
@@ -73,9 +73,9 @@ def test_the_table_has_a_row_for_each_run_of_each_shape(left: int | None) -> Non
 def test_the_summary_tells_databases_apart_where_they_differ() -> None:
     postgresql = outcomes()
     invisible = {"result": "IntegrityError: rows invisible"}
-    postgresql[demo.BASE][1] = postgresql[demo.BASE][1] | invisible
+    postgresql[shapes.BASE][1] = postgresql[shapes.BASE][1] | invisible
     both = {"sqlite": outcomes(), "postgresql": postgresql}
-    assert tables.markdown(demo.summary(both)).splitlines() == [
+    assert tables.markdown(shapes.summary(both)).splitlines() == [
         '| shape | unpatched | unpatched, async_to_sync | patched, "thread" |',
         "|---|---|---|---|",
         "| async_atomic_gather | ok | can't: a block in a coroutine | ok |",

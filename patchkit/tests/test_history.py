@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from patchkit import ROOT, KitError, demo, history, tables
-from patchkit.demo import Run
+from patchkit import ROOT, KitError, shapes, tables
 from patchkit.fork import Fork
-from patchkit.history import RELEASES, Release
+from patchkit.shapes import RELEASES, Release, Run
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -26,14 +25,14 @@ def test_every_version_of_the_ticket_is_there() -> None:
 def test_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     release = Release(Run("2.2.28"), "", "3.8", "psycopg2-binary==2.8.6")
-    assert history.environment(Fork(tmp_path), release) is None
+    assert shapes.environment(Fork(tmp_path), release) is None
     other = Release(Run("6.1.3"), "3.13.0", HERE, "")
     outcomes = [
         {"title": "one", "result": "ok"},
         {"title": "two", "result": "database is locked"},
     ]
     results = {release: [], other: outcomes}
-    rendered = tables.markdown(history.table(results))
+    rendered = tables.markdown(shapes.history_table(results))
     assert rendered.splitlines() == [
         "| Django | asgiref | Python | one | two |",
         "|---|---|---|---|---|",
@@ -46,26 +45,26 @@ def test_no_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_environment_is_made_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release = Release(demo.CONTEXT, "", HERE, "pip")
+    release = Release(shapes.CONTEXT, "", HERE, "pip")
     fork = Fork(tmp_path)
     monkeypatch.setattr(Release, "requirements", ["pip"])
-    python = history.environment(fork, release)
+    python = shapes.environment(fork, release)
     assert python and python.exists()
     marker = python.parent / "marker"
     marker.touch()
-    assert history.environment(fork, release) == python
+    assert shapes.environment(fork, release) == python
     assert marker.exists()
     monkeypatch.setattr(Release, "requirements", ["no-such-package-31997"])
     with pytest.raises(KitError, match="no-such-package-31997"):
-        history.environment(fork, release)
+        shapes.environment(fork, release)
     # It isn't taken for a whole one the next time.
     with pytest.raises(KitError):
-        history.environment(fork, release)
+        shapes.environment(fork, release)
 
 
 def test_pages_have_the_tables() -> None:
     text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
-    for name in demo.TITLES:
+    for name in shapes.TITLES:
         begin = text.index(f"<!-- history: {name} -->")
         end = text.index(f"<!-- end of history: {name}")
         rows = text[begin:end].splitlines()
@@ -76,5 +75,5 @@ def test_pages_have_the_tables() -> None:
 
 def test_words() -> None:
     outcome = json.loads('{"result": "IntegrityError: rows invisible"}')
-    assert demo.in_short(outcome) == "rows invisible"
-    assert demo.in_short({"result": "database is locked"}) == "locked"
+    assert shapes.in_short(outcome) == "rows invisible"
+    assert shapes.in_short({"result": "database is locked"}) == "locked"
