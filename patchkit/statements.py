@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from unidiff import PatchedFile, PatchSet
 
-from patchkit import KitError, say, series, suite
+from patchkit import KitError, processes, say, series, suite
 from patchkit.fork import BASE_BRANCH, BRANCH, Fork
 from patchkit.git import git
 
@@ -222,12 +222,10 @@ def _failure(
         env |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": cache}
         options = ("--settings=test_sqlite", "--parallel=1", "--failfast")
         try:
-            result = subprocess.run(
+            result = processes.capture(
                 [sys.executable, "runtests.py", *options, *modules],
                 cwd=fork.django / "tests",
                 env=env,
-                capture_output=True,
-                errors="replace",
                 timeout=TIMEOUT,
             )
         except subprocess.TimeoutExpired:

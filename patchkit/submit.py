@@ -13,20 +13,12 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from patchkit import (
-    KitError,
-    git,
-    processes,
-    pull_request,
-    relative,
-    say,
-    series,
-    suite,
-)
+from patchkit import KitError, git, processes, pull_request, relative, say, series
 from patchkit.checkout import find_upstream
 from patchkit.fork import BRANCH, Fork
 from patchkit.git import ROLE, ROLE_EMAIL, GitError
 from patchkit.pull_request import TICKET
+from patchkit.suite import lint
 
 # In seconds.
 DAY = 24 * 60 * 60
@@ -169,7 +161,7 @@ def _verify(clone: Clone, tree: Path, base: str, labels: list[str]) -> None:
         if problems := pull_request.message_problems(message, clone.ticket):
             subject = message.splitlines()[0]
             raise KitError(f"{subject}: {'; '.join(problems)}.")
-    if not suite.lint(tree, base):
+    if not lint(tree, base):
         raise KitError("Django's linters complain: see above.")
     env = {k: v for k, v in os.environ.items() if k != "DJANGO_ALLOW_ASYNC_UNSAFE"}
     env |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
