@@ -44,21 +44,42 @@ def version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module")
-def python(version: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The Python of a fresh environment with the wheel in it."""
-    built = wheel.build(FORK, version)
-    directory = tmp_path_factory.mktemp(version)
-    python = directory / "bin" / "python"
+def install(python: Path, *packages: object) -> None:
+    """Install packages of the versions that clients/ has into an environment."""
     pip = (sys.executable, "-m", "pip", "--python", python, "--quiet")
     pins = f"--constraint={ROOT / 'requirements' / 'clients.txt'}"
     for command in (
-        (sys.executable, "-m", "venv", "--without-pip", directory),
-        (*pip, "install", "--disable-pip-version-check", pins, built, *PACKAGES),
+        (*pip, "install", "--disable-pip-version-check", pins, *packages),
         (*pip, "check"),
     ):
         status, output = run(*command)
         assert status == 0, output
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with what a project's tests need, but for Django."""
+    directory = tmp_path_factory.mktemp("tools")
+    status, output = run(sys.executable, "-m", "venv", "--without-pip", directory)
+    assert status == 0, output
+    install(directory / "bin" / "python", *PACKAGES)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def python(
+    version: str, tools: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
+    """The Python of a fresh environment with the wheel in it."""
+    built = wheel.build(FORK, version)
+    directory = tmp_path_factory.mktemp(version)
+    # An environment finds its packages by where it is. Most of the time goes into
+    # the installation of a browser's driver.
+    shutil.copytree(tools, directory, symlinks=True, dirs_exist_ok=True)
+    python = directory / "bin" / "python"
+    status, output = run(python, "-c", "import django")
+    assert (status, "No module named 'django'" in output) == (1, True)
+    install(python, built)
     yield python
     shutil.rmtree(directory)
 

@@ -6,6 +6,7 @@ import sys
 import tarfile
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,21 +131,24 @@ def download(sdist: Sdist, cache: Path) -> Path:
     return archive
 
 
-def unpack(archive: Path, target: Path) -> None:
+def unpack(archive: Path, target: Path, *, without: Sequence[str] = ()) -> None:
     """Unpack an sdist, so that its top folder becomes the target.
 
     Args:
         archive: a .tar.gz with one folder at its top.
         target: the directory to make. Must not exist.
+        without: directories in that folder that nobody will look for.
 
     Raises:
         KitError: the archive is damaged, or holds anything unsafe (tarfile's
             "data" filter, PEP 706).
     """
+    skipped = [[directory] for directory in without]
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="unpack-") as name:
         try:
             with tarfile.open(archive, "r:gz") as tar:
-                tar.extractall(name, filter="data")
+                files = [f for f in tar if f.name.split("/")[1:2] not in skipped]
+                tar.extractall(name, files, filter="data")
         except (tarfile.TarError, EOFError, OSError) as e:
             raise KitError(f"{relative(archive)} can't be unpacked: {e}") from e
         (folder,) = Path(name).iterdir()

@@ -38,7 +38,8 @@ def build(fork: Fork, version: str = "") -> Path:
         )
     with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
         tree = Path(name) / "django"
-        pin.unpack(pin.download(release, fork.fork / ".cache"), tree)
+        archive = pin.download(release, fork.fork / ".cache")
+        pin.unpack(archive, tree, without=("docs", "tests"))
         git(tree, "init", "--quiet")
         git(tree, "add", "--all", "--force")
         _apply(fork, tree, release)
