@@ -13,8 +13,10 @@ from tests_ticket31997.patience import wait_until
 # MySQL's own clients, which know MYSQL_PWD too. MYSQL_USER is ours.
 LOCATION = ("MYSQL_HOST", "MYSQL_TCP_PORT", "MYSQL_UNIX_PORT")
 
-# The server, and what makes its data. Servers are often beside the path.
-PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults")
+# The server, what makes its data, and what Django copies databases with for tests in
+# several processes. Servers are often beside the path.
+COPYING = ("mysql", "mysqldump")
+PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults", *COPYING)
 BESIDE = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec")
 
 
@@ -31,7 +33,7 @@ def installation() -> list[str]:
     if missing := [program for program, place in found.items() if not place]:
         raise NoServer(
             f"No MariaDB is installed here: there is no {' or '.join(missing)}. "
-            "Install one (apt install mariadb-server-core mariadb-client-core, which "
+            "Install one (apt install mariadb-server-core mariadb-client, which "
             "starts nothing), or say by MYSQL_HOST, MYSQL_TCP_PORT or MYSQL_UNIX_PORT, "
             "with MYSQL_USER and MYSQL_PWD, where a server is."
         )
@@ -76,7 +78,7 @@ def execute(env: Mapping[str, str], *statements: str) -> None:
 @contextmanager
 def _installed(directory: Path) -> Iterator[Variables]:
     """Run the server of an installation."""
-    daemon, install, _ = installation()
+    daemon, install, *_ = installation()
     how = servers.options(directory, "mysql")
     socket, log = directory / "socket", directory / "log"
     options = ("--no-defaults", f"--datadir={directory / 'data'}")

@@ -29,9 +29,14 @@ def test_no_installation(programs: Path) -> None:
     add(programs, "mariadbd")
     with pytest.raises(NoServer) as caught:
         mysql.installation()
-    assert "there is no mariadb-install-db or my_print_defaults. " in str(caught.value)
-    assert "apt install mariadb-server-core mariadb-client-core" in str(caught.value)
+    missing = "mariadb-install-db or my_print_defaults or mysql or mysqldump"
+    assert f"there is no {missing}. " in str(caught.value)
+    assert "apt install mariadb-server-core mariadb-client, which" in str(caught.value)
     add(programs, "mariadb-install-db", "my_print_defaults")
+    # What the server is without: Debian has it in another package.
+    with pytest.raises(NoServer, match=r"there is no mysql or mysqldump\. "):
+        mysql.installation()
+    add(programs, *mysql.COPYING)
     assert mysql.installation() == [str(programs / name) for name in mysql.PROGRAMS]
 
 
