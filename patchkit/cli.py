@@ -108,11 +108,10 @@ def _lint(fork: Fork) -> bool:
     return suite.lint(fork.django)
 
 
-@commands.command("prefixes")
-@upstream_option
-def _prefixes(upstream: str | None) -> bool:
+@_on_trees("prefixes")
+def _prefixes(fork: Fork) -> bool:
     """Run the tests that each prefix of the series touches, on SQLite."""
-    return suite.prefixes(Fork(), upstream)
+    return suite.prefixes(fork)
 
 
 @_on_trees("statements")

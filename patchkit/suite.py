@@ -10,10 +10,10 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
-from patchkit import KitError, checkout, processes, relative, say, series
+from patchkit import KitError, processes, relative, say, series
 from patchkit.databases import server
-from patchkit.fork import BASE_BRANCH, Fork
-from patchkit.git import git
+from patchkit.fork import BASE_BRANCH, BRANCH, Fork
+from patchkit.git import extract, git
 
 PACKAGE = "tests_ticket31997"
 SCOPES = ("context", "thread")
@@ -120,7 +120,7 @@ def run(
     return passed
 
 
-def prefixes(fork: Fork, upstream: str | None = None) -> bool:
+def prefixes(fork: Fork) -> bool:
     """Run the tests that each prefix of the series touches, on SQLite.
 
     A prefix is what a reviewer of one commit checks out. The whole series is left
@@ -128,7 +128,7 @@ def prefixes(fork: Fork, upstream: str | None = None) -> bool:
     about.
 
     Args:
-        upstream: PATH[@REV] of a clone of Django to use instead of the sdist.
+        fork: the repository, with a checkout.
 
     Returns:
         Whether all passed.
@@ -136,12 +136,15 @@ def prefixes(fork: Fork, upstream: str | None = None) -> bool:
     patches = fork.patches()
     passed = True
     code = [n for n, patch in enumerate(patches) if series.modules([patch])]
-    for count in range(1, code[-1] + 1 if code else 0):
-        say(f"== The first {count} of {len(patches)} patches")
+    commits = git(fork.django, "rev-list", "--reverse", f"{BASE_BRANCH}..{BRANCH}")
+    for number, commit in enumerate(commits.split()[: code[-1] if code else 0], 1):
+        say(f"== The first {number} of {len(patches)} patches")
         with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
-            prefix = fork.copy(Path(name), patches[:count])
-            checkout.make(prefix, upstream)
-            passed &= run(prefix, arguments=series.labels(patches[:count]))
+            prefix = Fork(Path(name))
+            prefix.django.mkdir(parents=True)
+            extract(fork.django, commit, prefix.django)
+            (prefix.django / "tests" / PACKAGE).symlink_to(fork.package)
+            passed &= run(prefix, arguments=series.labels(patches[:number]))
     return passed
 
 
