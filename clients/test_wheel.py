@@ -75,7 +75,8 @@ def python(
     directory = tmp_path_factory.mktemp(version)
     # An environment finds its packages by where it is. Most of the time goes into
     # the installation of a browser's driver.
-    shutil.copytree(tools, directory, symlinks=True, dirs_exist_ok=True)
+    how = {"symlinks": True, "copy_function": os.link, "dirs_exist_ok": True}
+    shutil.copytree(tools, directory, **how)
     python = directory / "bin" / "python"
     status, output = run(python, "-c", "import django")
     assert (status, "No module named 'django'" in output) == (1, True)
