@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from clients.conftest import connect, texts
-from patchkit import postgresql
+from patchkit import postgresql, servers
 from tests_ticket31997.patience import PATIENCE, ending
 
 PROGRAM = """\
@@ -69,7 +69,8 @@ def restart(server: Mapping[str, str]) -> None:
 
 
 @pytest.mark.skipif(
-    bool(postgresql.location()), reason="somebody's own server isn't restarted"
+    bool(servers.chosen(postgresql.LOCATION)),
+    reason="somebody's own server isn't restarted",
 )
 def test_restart(server: Mapping[str, str], database: psycopg.Connection) -> None:
     process = subprocess.Popen(

@@ -21,8 +21,7 @@ def installed() -> list[str]:
     Returns:
         Python's version, and the name and version of each package installed.
     """
-    packages = sorted(f"{d.name}=={d.version}" for d in distributions())
-    return [sys.version, *packages]
+    return [sys.version, *sorted(f"{d.name}=={d.version}" for d in distributions())]
 
 
 def relative(path: Path, root: Path = ROOT) -> str:

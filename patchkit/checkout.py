@@ -236,7 +236,7 @@ def make(fork: Fork, upstream: str | None = None) -> bool:
         if not fork.base.exists():
             with _aside(fork) as new:
                 git(fork.django, "worktree", "prune")
-                git(fork.django, "worktree", "add", str(new.base), BASE_BRANCH)
+                git(fork.django, "worktree", "add", "-q", str(new.base), BASE_BRANCH)
                 new.base.replace(fork.base)
         # git keeps absolute paths in both directions; the repository may have moved.
         git(fork.django, "worktree", "repair", str(fork.base))

@@ -205,7 +205,8 @@ def _submit(
         )
 
     def is_true(statement: str) -> bool:
-        asked = not confirm and sys.stdin.isatty() and sys.stdout.isatty()
+        # Either is None if it's closed.
+        asked = not confirm and all(f and f.isatty() for f in (sys.stdin, sys.stdout))
         return click.confirm(f"Is it true? {statement}") if asked else confirm
 
     submit.submit(Fork(), upstream, disclosure=disclosure, confirm=is_true, **options)

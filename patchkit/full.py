@@ -17,6 +17,7 @@ from patchkit import KitError, installed, postgresql, relative, say, suite, tabl
 from patchkit.fork import Fork
 from patchkit.git import extract, git
 from patchkit.processes import ending
+from patchkit.servers import chosen
 from patchkit.shapes import BASE, CONTEXT, THREAD, Run
 
 # How often a run's progress is told, in seconds.
@@ -119,7 +120,7 @@ def check(fork: Fork, *, again: bool = False) -> bool:
     if again:
         shutil.rmtree(fork.fork / ".full", ignore_errors=True)
     (fork.fork / ".full").mkdir(exist_ok=True)
-    own = postgresql.location()
+    own = chosen(postgresql.LOCATION)
     programs = None if own else postgresql.installation()
     grid = Table("run", *(Column(h, justify="right") for h in HEADINGS), box=None)
     passed = True

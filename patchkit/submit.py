@@ -70,14 +70,15 @@ class Clone:
         own = {name: os.environ[name] for name in OWN if name in os.environ}
         return git.run(cwd or self.path, arguments, CONFIG, own)
 
-    def ident(self) -> str:
-        """Return the user, as "Name <email>".
+    def ident(self, role: str = "AUTHOR") -> str:
+        """Return the user as an "AUTHOR" or a "COMMITTER", as "Name <email>".
 
         Raises:
             KitError: the configuration doesn't say who it is.
         """
         try:
-            ident = self.git("-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT")
+            known = ("-c", "user.useConfigOnly=true") if role == "AUTHOR" else ()
+            ident = self.git(*known, "var", f"GIT_{role}_IDENT")
         except GitError as e:
             what = "git doesn't know who you are: git config user.name and user.email."
             raise KitError(what) from e
@@ -102,7 +103,7 @@ def _check(clone: Clone, base: str, commit: str, max_age: int, update: bool) -> 
             f"{base} in {name} is {days} days old. Update it: git fetch, then "
             "BASE=origin/main or the like (or MAX_AGE=<days>)."
         )
-    ident = clone.ident()
+    own = tuple(f" of {clone.ident(role)}" for role in ("AUTHOR", "COMMITTER"))
     if branch not in clone.branches():
         return
     if not update:
@@ -118,7 +119,7 @@ def _check(clone: Clone, base: str, commit: str, max_age: int, update: bool) -> 
         raise KitError(f"{what} is checked out: switch to another branch.")
     log = ("log", "--format=%h of %an <%ae>%n%h of %cn <%ce>")
     for line in clone.git(*log, f"{commit}..{branch}").splitlines():
-        if not line.endswith(f" of {ident}"):
+        if not line.endswith(own):
             raise KitError(
                 f"{what} has a commit of somebody else, {line}, that replacing it "
                 "would drop."

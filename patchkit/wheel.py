@@ -36,6 +36,7 @@ def build(fork: Fork, version: str = "") -> Path:
             f"{relative(fork.pin, fork.root)} has no sdist of Django {version}, but "
             f"those of {', '.join(releases)}: choose one, or add it there."
         )
+    wheel = fork.root / "dist" / f"django-{release.version}+{LOCAL}-py3-none-any.whl"
     with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
         tree = Path(name) / "django"
         archive = pin.download(release, fork.fork / ".cache")
@@ -45,8 +46,12 @@ def build(fork: Fork, version: str = "") -> Path:
         _apply(fork, tree, release)
         _rename(tree)
         say(f"Building the wheel of Django {release.version} with the series.")
-        _build(tree, fork.root / "dist")
-    return fork.root / "dist" / f"django-{release.version}+{LOCAL}-py3-none-any.whl"
+        wheel.parent.mkdir(exist_ok=True)
+        # One that is there already is replaced by a whole one.
+        with tempfile.TemporaryDirectory(dir=wheel.parent, prefix=".build-") as built:
+            _build(tree, built)
+            (Path(built) / wheel.name).replace(wheel)
+    return wheel
 
 
 def _apply(fork: Fork, tree: Path, release: pin.Sdist) -> None:
@@ -81,12 +86,11 @@ def _rename(tree: Path) -> None:
         (tree / name).write_text(text, encoding="utf-8")
 
 
-def _build(tree: Path, directory: Path) -> None:
+def _build(tree: Path, directory: str) -> None:
     """Build a tree's wheel, alike wherever and whenever that is done."""
     for path in (tree / "django").rglob("*"):
         # What git has written depends on the user's umask.
         path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-    date = datetime.fromisoformat(checkout.DATE)
+    epoch = int(datetime.fromisoformat(checkout.DATE).timestamp())
     words = ("wheel", "--no-index", f"--wheel-dir={directory}", str(tree))
-    epoch = str(int(date.timestamp()))
-    pin.pip("The wheel can't be built", *words, SOURCE_DATE_EPOCH=epoch)
+    pin.pip("The wheel can't be built", *words, SOURCE_DATE_EPOCH=str(epoch))

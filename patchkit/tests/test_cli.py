@@ -192,6 +192,18 @@ def test_no_tblib(
     assert error.startswith("Error: tblib, which Django's tests need, isn't installed")
 
 
+@pytest.mark.parametrize("said", [False, True])
+def test_nobody_to_ask(
+    said: bool, seen: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard input is closed, and no statement ticked unless it has been said."""
+    monkeypatch.setattr("sys.stdin", None)
+    words = ["--upstream=django", "--disclosure=none", *["--confirm"] * said]
+    assert cli.main(["submit", *words]) == 0
+    confirm = seen["confirm"]
+    assert callable(confirm) and confirm("Is it?") is said
+
+
 def test_words_go_through_to_runtests(seen: dict[str, object]) -> None:
     words = ("transactions", "-k", "test_a", "--parallel", "1", "-v2", "--tag=thread")
     cli.main(["runtests", "--scope=thread", *words, "--tree", "base"])

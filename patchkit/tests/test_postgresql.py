@@ -9,7 +9,7 @@ from patchkit import KitError, postgresql
 
 
 def test_an_installed_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in postgresql.LIBPQ_LOCATION:
+    for name in postgresql.LOCATION:
         monkeypatch.delenv(name, raising=False)
     try:
         programs = postgresql.installation()

@@ -41,7 +41,7 @@ except KeyboardInterrupt:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """A user's server, as libpq's variables say."""
-    for name in postgresql.LIBPQ_LOCATION:
+    for name in postgresql.LOCATION:
         monkeypatch.delenv(name, raising=False)
     with postgresql.server() as env:
         yield env

@@ -25,7 +25,7 @@ PLACES = {"postgresql": "PGHOST", "mysql": "MYSQL_UNIX_PORT"}
 
 @pytest.fixture(autouse=True)
 def no_server_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*postgresql.LIBPQ_LOCATION, *mysql.LOCATION):
+    for name in (*postgresql.LOCATION, *mysql.LOCATION):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -348,6 +348,15 @@ def test_update(fork: Fork, clone: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert edit[:3] == ["gh", "pr", "edit"]
 
 
+def test_update_by_another_committer(fork: Fork, clone: Path) -> None:
+    """Who commits can have another name than who writes, in the same configuration."""
+    run(clone, "config", "committer.name", "Some Body's Machine")
+    for update in (False, True):
+        assert submit(fork, clone, update=update)
+    who = run(clone, "log", "-1", "--format=%an, %cn", "ticket_31997")
+    assert who == f"{NAME}, Some Body's Machine"
+
+
 def not_made_by_this(clone: Path) -> None:
     run(clone, "branch", "-m", "ticket_31997", "other")
     run(clone, "branch", "ticket_31997", "other")

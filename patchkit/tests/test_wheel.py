@@ -97,6 +97,26 @@ def test_the_same_bytes_twice(fork: Fork) -> None:
     assert checkout.unexported(fork) == []
 
 
+def test_what_breaks_off_leaves_the_one_before(
+    fork: Fork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = wheel.build(fork)
+    content = before.read_bytes()
+    before.parent.chmod(0o700)
+
+    def pip(*words: str, **_: str) -> None:
+        (option,) = (word for word in words if word.startswith("--wheel-dir="))
+        (Path(option.partition("=")[2]) / before.name).write_bytes(b"")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("patchkit.pin.pip", pip)
+    with pytest.raises(KeyboardInterrupt):
+        wheel.build(fork)
+    assert before.read_bytes() == content
+    assert list(before.parent.iterdir()) == [before]
+    assert before.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_what_has_moved_is_merged(fork: Fork) -> None:
     """A plain git apply refuses it: the lines around the hunk differ."""
     release(fork, FILES["django/module.py"].replace("line 2\n", "line two\n"))
