@@ -172,15 +172,19 @@ def _build(
     """Build and check both trees' documentation; return the problems of each.
 
     The words of a page are its own affair: the spelling of those that are alike in
-    both trees isn't checked. Of the base's pages those are built that differ, and those
-    that have a problem in the patched tree; a check that found none there isn't made.
+    both trees isn't checked, if all that differs are pages, and not the list of words.
+    Of the base's pages those are built that differ, and those that have a problem in
+    the patched tree; a check that found none there isn't made.
     """
     whole, words = output(fork, "work"), output(fork, "words")
     shutil.rmtree(whole.parent, ignore_errors=True)
     paths = files["base"].keys() | files["django"].keys()
-    # And the page that Sphinx begins with, and all that isn't a page.
-    spelled = {p for p in paths if p.name == "contents.txt" or p.suffix != ".txt"}
-    spelled |= {p for p in paths if len({f.get(p) for f in files.values()}) > 1}
+    pages = {path for path in paths if path.suffix == ".txt"}
+    differing = {p for p in paths if len({f.get(p) for f in files.values()}) > 1}
+    spelled = paths
+    if differing <= pages:
+        # Sphinx begins with that page.
+        spelled = (paths - pages) | differing | {Path("contents.txt")}
     found: dict[str, list[Problem]] = {}
     for tree in reversed(TREES):
         _copy(fork, tree, files[tree], whole)
