@@ -15,8 +15,7 @@ LOCATION = ("MYSQL_HOST", "MYSQL_TCP_PORT", "MYSQL_UNIX_PORT")
 
 # The server, what makes its data, and what Django copies databases with for tests in
 # several processes. Servers are often beside the path.
-COPYING = ("mysql", "mysqldump")
-PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults", *COPYING)
+PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults", "mysql", "mysqldump")
 BESIDE = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec")
 
 

@@ -130,7 +130,7 @@ def download(sdist: Sdist, cache: Path) -> Path:
     return archive
 
 
-def unpack(archive: Path, target: Path, *, without: tuple[str, ...] = ()) -> None:
+def unpack(archive: Path, target: Path, *without: str) -> None:
     """Unpack an sdist, so that its top folder becomes the target.
 
     Args:

@@ -103,7 +103,9 @@ def keep(run: Callable[..., AbstractContextManager[Variables]]) -> None:
     """
     # The data belongs in the system's temporary directory whatever TMPDIR says:
     # a socket's path has room for about 100 characters.
-    place = tempfile.TemporaryDirectory(prefix="ticket31997-", dir="/tmp")
+    place = tempfile.TemporaryDirectory(
+        prefix="ticket31997-", dir="/tmp", ignore_cleanup_errors=True
+    )
     with place as name, run(Path(name), *sys.argv[1:]) as env:
         print(json.dumps(env), flush=True)
         sys.stdin.read()

@@ -292,10 +292,10 @@ def environment(fork: Fork, release: Release) -> Path | None:
         return None
     say(f"   installing {' '.join(release.requirements)}")
     for command in (
-        [path, "-m", "venv", "--clear", str(directory)],
-        [str(python), "-m", "pip", "install", "--quiet", *release.requirements],
+        [path, "-m", "venv", "--clear", directory],
+        [python, "-m", "pip", "install", "--quiet", *release.requirements],
     ):
-        result = subprocess.run(command, capture_output=True, text=True)
+        result = processes.capture(command)
         if result.returncode:
             raise KitError(f"{release.name} can't be made:\n{result.stderr}")
     made.write_text(text)

@@ -82,7 +82,7 @@ def write(fork: Fork, contents: Mapping[str, str]) -> None:
     """
     texts = {page: (fork.root / page).read_text(encoding="utf-8") for page in PAGES}
     known = {match["name"] for text in texts.values() for match in BLOCK.finditer(text)}
-    for name in contents.keys() - known:
+    for name in sorted(contents.keys() - known):
         raise KitError(
             f"No page has the markers <!-- {name} --> and <!-- end of {name} -->: "
             f"put them into one of {', '.join(PAGES)}."

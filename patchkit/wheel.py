@@ -39,8 +39,7 @@ def build(fork: Fork, version: str = "") -> Path:
     wheel = fork.root / "dist" / f"django-{release.version}+{LOCAL}-py3-none-any.whl"
     with tempfile.TemporaryDirectory(prefix="ticket31997-") as name:
         tree = Path(name) / "django"
-        archive = pin.download(release, fork.fork / ".cache")
-        pin.unpack(archive, tree, without=("docs", "tests"))
+        pin.unpack(pin.download(release, fork.fork / ".cache"), tree, "docs", "tests")
         git(tree, "init", "--quiet")
         git(tree, "add", "--all", "--force")
         _apply(fork, tree, release)

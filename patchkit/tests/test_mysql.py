@@ -36,7 +36,7 @@ def test_no_installation(programs: Path) -> None:
     # What the server is without: Debian has it in another package.
     with pytest.raises(NoServer, match=r"there is no mysql or mysqldump\. "):
         mysql.installation()
-    add(programs, *mysql.COPYING)
+    add(programs, "mysql", "mysqldump")
     assert mysql.installation() == [str(programs / name) for name in mysql.PROGRAMS]
 
 
