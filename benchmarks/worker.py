@@ -49,12 +49,14 @@ def timed(function: Callable[[], object], loops: int) -> float:
 def calls() -> Iterator[tuple[str, Callable[[], None]]]:
     """Make a table; yield the ORM calls to measure."""
     from django.core.management import call_command
+    from django.db import connection
     from django.db.transaction import atomic
 
     from tests_ticket31997.models import Question
 
     call_command("migrate", run_syncdb=True, verbosity=0)
     pk = Question.objects.create(question_text="?").pk
+    Question.objects.bulk_create(Question(question_text="?") for _ in range(999))
 
     def get() -> None:
         Question.objects.get(pk=pk)
@@ -70,10 +72,17 @@ def calls() -> Iterator[tuple[str, Callable[[], None]]]:
         with atomic(), atomic():
             pass
 
+    def rows() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT id FROM {Question._meta.db_table} LIMIT 1000")
+            for _ in cursor:
+                pass
+
     yield "get", get
     yield "update", update
     yield "create in a block", create
     yield "two nested blocks", nested
+    yield "1,000 rows of a cursor", rows
 
 
 def on_loop() -> Iterator[tuple[str, Callable[[int], float]]]:
